@@ -1,0 +1,420 @@
+"""The Gaussian theory against mpmath, closed forms and the identities it must obey."""
+
+import math
+
+import mpmath as mp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import erf, ndtr
+from scipy.stats import multivariate_normal
+
+from actnorm import gaussian
+from actnorm.activations import ACTIVATIONS, Activation, activation
+
+SELU = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
+
+
+def _elu(x, alpha=1):
+    return x if x > 0 else alpha * mp.expm1(x)
+
+
+# φ once more, in arbitrary precision: (name -> function)
+REFERENCE = {
+    "identity": lambda x: x,
+    "relu": lambda x: max(x, 0),
+    "leaky_relu": lambda x: x if x > 0 else mp.mpf(0.01) * x,
+    "prelu": lambda x: x if x > 0 else x / 4,
+    "elu": _elu,
+    "selu": lambda x: SELU[0] * _elu(x, SELU[1]),
+    "celu": _elu,
+    "gelu": lambda x: x * mp.ncdf(x),
+    "gelu_tanh": lambda x: (
+        x / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3)))
+    ),
+    "silu": lambda x: x / (1 + mp.exp(-x)),
+    "mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(x))),
+    "softplus": lambda x: mp.log1p(mp.exp(x)),
+    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
+    "tanh": mp.tanh,
+    "erf": mp.erf,
+    "softsign": lambda x: x / (1 + abs(x)),
+    "hardtanh": lambda x: min(max(x, -1), 1),
+    "relu6": lambda x: min(max(x, 0), 6),
+    "hardsigmoid": lambda x: min(max(x + 3, 0), 6) / 6,
+    "hardswish": lambda x: x * min(max(x + 3, 0), 6) / 6,
+    "log_sigmoid": lambda x: -mp.log1p(mp.exp(-x)),
+    "softshrink": lambda x: mp.sign(x) * max(abs(x) - mp.mpf(0.5), 0),
+    "tanhshrink": lambda x: x - mp.tanh(x),
+    "squared_relu": lambda x: max(x, 0) ** 2,
+}
+
+
+def _reference(name, mean, std):
+    """All of it by 24-point sums between kinks, powers of 2.5 and whole pairs of std."""
+    kinks = {*ACTIVATIONS[name].kinks, *(s * 2.5**k for k in range(-1, 10) for s in (-1, 0, 1))}
+    low, high = mean - 24 * std, mean + 24 * std
+    edges = {*np.linspace(low, high, 25), *(kink for kink in kinks if low < kink < high)}
+    edges = np.array(sorted(edges))
+    root, weight = np.polynomial.legendre.leggauss(24)
+    half = np.diff(edges)[:, None] / 2
+    nodes = (edges[:-1, None] + half * (root + 1)).ravel()
+    with mp.workdps(25):
+        x = [mp.mpf(node) for node in nodes.tolist()]
+        w = [a * mp.npdf(b, mean, std) for a, b in zip((half * weight).flat, x, strict=True)]
+        total = mp.fsum(w)
+        w = [a / total for a in w]
+        y = [REFERENCE[name](b) for b in x]
+        slope = [mp.diff(REFERENCE[name], b) for b in x]
+        centre = mp.fdot(w, y)
+        m2, m3, m4 = (mp.fdot(w, [(b - centre) ** k for b in y]) for k in (2, 3, 4))
+        found = {
+            "mean": centre,
+            "variance": m2,
+            "mean_slope": mp.fdot(w, slope),
+            "slope_energy": mp.fdot(w, [b * b for b in slope]),
+        }
+        if m2 > 1e-12 * (m2 + centre**2) and m2 > 1e-50:
+            found |= {"skewness": m3 / m2**1.5, "excess_kurtosis": m4 / m2**2 - 3}
+        return {key: float(value) for key, value in found.items()}
+
+
+def _check_against_mpmath(name, mean, std):
+    expected = _reference(name, mean, std)
+    found = gaussian.moments(name, mean, std)
+    for key, value in expected.items():
+        from_moments = key not in ("mean_slope", "slope_energy")
+        ours = getattr(found, key) if from_moments else getattr(gaussian, key)(name, mean, std)
+        assert ours == near(value), key
+    if found.variance < 1e-12 * found.mean**2 / 2:
+        with pytest.raises(ValueError, match="need a variance above"):
+            _ = found.skewness
+
+
+def near(value):
+    """The accuracy that the module states."""
+    return pytest.approx(value, rel=1e-9, abs=1e-12)
+
+
+def erf_kernel(c, std):
+    """E erf(u) erf(v) (Williams, 1997)."""
+    return 2 / math.pi * math.asin(2 * std**2 * c / (1 + 2 * std**2))
+
+
+def relu_kernel(c, std):
+    """E relu(u) relu(v) (Cho & Saul, 2009)."""
+    return std**2 * (math.sqrt(1 - c * c) + (math.pi - math.acos(c)) * c) / (2 * math.pi)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize(
+    ("std", "offset"), [(1e-3, 0.0), (0.05, -10.0), (1.7, 3.3), (1e3, 0.4)], ids=str
+)
+def test_every_member_against_mpmath(name, std, offset):
+    _check_against_mpmath(name, offset * std, std)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "elu", "gelu", "hardswish"])
+@pytest.mark.parametrize("std", [1e-3, 0.3, 12.0, 1e3])
+@pytest.mark.parametrize("offset", [-10.0, -2.0, 10.0])
+def test_the_whole_range_against_mpmath(name, std, offset):
+    _check_against_mpmath(name, offset * std, std)
+
+
+@pytest.mark.parametrize("std", [1e-3, 0.7, 1.0, 40.0, 1e3])
+def test_closed_forms_of_one_variable(std):
+    for t in (-10.0, -1.0, 0.0, 0.3, 10.0):
+        mean, density = t * std, math.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+        moments = gaussian.moments("relu", mean, std)
+        first = std * (t * ndtr(t) + density)
+        second = std**2 * ((t * t + 1) * ndtr(t) + t * density)
+        assert moments.mean == near(first)
+        assert moments.variance == near(second - first**2)
+        assert gaussian.mean_slope("relu", mean, std) == near(ndtr(t))
+        spread = math.sqrt(1 + 2 * std**2)
+        assert gaussian.expectation("erf", mean, std) == near(erf(mean / spread))
+        s = math.sqrt(1 + std**2)
+        gelu = ndtr(mean / s) + mean / s**3 * math.exp(-((mean / s) ** 2) / 2) / math.sqrt(
+            2 * math.pi
+        )
+        assert gaussian.mean_slope("gelu", mean, std) == near(gelu)
+
+
+@pytest.mark.parametrize("c", [-1.0, -0.99, -0.3, 0.0, 1e-9, 0.5, 0.999, 1 - 1e-9, 1.0])
+@pytest.mark.parametrize("std", [1e-3, 1.0, 30.0, 1e3])
+def test_closed_forms_of_two_variables(c, std):
+    step = 0.5 - math.acos(c) / (2 * math.pi)
+    assert gaussian.expectation2(lambda x: x > 0, c, std) == near(step)
+    assert gaussian.expectation2("erf", c, std) == near(erf_kernel(c, std))
+    assert gaussian.expectation2("identity", c, std) == near(c * std**2)
+    if c > -1:
+        assert gaussian.expectation2("relu", c, std) == near(relu_kernel(c, std))
+
+
+@pytest.mark.parametrize("std", [1.0, 300.0])
+def test_kinks_away_from_0_in_two_variables(std):
+    """d/dc E f(u) f(v) = std² E f'(u) f'(v) (Price, 1958), and P(|u|<1, |v|<1) by scipy."""
+    c, h = 0.6, 1e-4
+    rise = gaussian.expectation2("hardtanh", c + h, std) - gaussian.expectation2(
+        "hardtanh", c - h, std
+    )
+    square = multivariate_normal([0, 0], std**2 * np.array([[1, c], [c, 1]])).cdf(
+        [1, 1], lower_limit=[-1, -1]
+    )
+    assert rise / (2 * h) == pytest.approx(std**2 * square, rel=1e-6)
+    inside = gaussian.expectation2(lambda x: np.abs(x) < 1, c, std, kinks=(-1.0, 1.0))
+    assert inside == pytest.approx(square, rel=1e-8)
+
+
+members = st.sampled_from(list(REFERENCE))
+stds = st.floats(-3, 3).map(lambda power: 10**power)
+offsets = st.floats(-10, 10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(members, stds, offsets)
+def test_steins_lemma_and_the_order_of_the_slopes(name, std, offset):
+    act, mean = ACTIVATIONS[name], offset * std
+    slope = gaussian.mean_slope(name, mean, std)
+    centre = act(mean)
+    stein = gaussian.expectation(
+        lambda x: (x - mean) / std * (act(x) - centre) / std, mean, std, act.kinks
+    )
+    assert slope == pytest.approx(stein, rel=1e-9, abs=1e-9)
+    assert gaussian.slope_energy(name, mean, std) >= slope**2 * (1 - 1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(members, stds, offsets, st.floats(0.01, 100), st.floats(-5, 5), st.floats(-5, 5))
+def test_scaling_and_linearity(name, std, offset, g, k, c):
+    act, mean = ACTIVATIONS[name], offset * std
+    plain = gaussian.expectation(act, mean, std)
+    scaled = gaussian.expectation(act.gain(g), mean / g, std / g)
+    assert scaled == pytest.approx(plain, rel=1e-9, abs=1e-12)
+    affine = gaussian.expectation(act.scale(k).shift(c), mean, std)
+    assert affine == pytest.approx(k * plain + c, rel=1e-9, abs=1e-9 * (abs(k * plain) + 1e-3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(["identity", "tanh", "erf", "softsign", "hardtanh", "softshrink"]), stds)
+def test_odd_functions(name, std):
+    assert gaussian.expectation(name, 0.0, std) == pytest.approx(0, abs=1e-12)
+    there, back = (gaussian.expectation(name, s * 0.7 * std, std) for s in (1, -1))
+    assert there == pytest.approx(-back, rel=1e-9, abs=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(stds)
+def test_even_and_mirrored_functions(std):
+    assert gaussian.mean_slope("tanh", 0.3, std) == pytest.approx(
+        gaussian.mean_slope("tanh", -0.3, std), rel=1e-9
+    )
+    assert gaussian.expectation("softplus", 0.2, std) == pytest.approx(
+        -gaussian.expectation("log_sigmoid", -0.2, std), rel=1e-9
+    )
+    sigmoid = gaussian.mean_slope("sigmoid", std=std)
+    assert sigmoid == pytest.approx(gaussian.mean_slope("tanh", std=std / 2) / 4, rel=1e-9)
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.sampled_from(["relu", "tanh", "gelu", "elu", "sigmoid"]), st.floats(-1.5, 2))
+def test_the_correlation_map_rises_to_1(name, power):
+    values = [gaussian.correlation_map(name, c, 10**power) for c in (0, 0.3, 0.8, 0.999, 1)]
+    assert values == sorted(values)
+    assert values[-1] == 1
+    assert values[0] >= -1e-12
+
+
+def test_a_readers_own_callable_in_torch_or_numpy():
+    expected = gaussian.expectation("tanh", 0.3, 2.0)
+    for f in (torch.tanh, np.tanh, torch.nn.Tanh(), lambda x: x.tanh()):
+        assert gaussian.expectation(f, 0.3, 2.0) == pytest.approx(expected, rel=1e-14)
+    assert gaussian.moments(np.square).mean == pytest.approx(1)
+    assert gaussian.expectation(lambda x: 2.5) == pytest.approx(2.5)
+    assert gaussian.expectation(lambda x: x**8) == pytest.approx(105)
+    assert gaussian.expectation(np.exp, 0.0, 1.5) == pytest.approx(math.exp(1.125), rel=1e-9)
+
+
+@pytest.mark.parametrize("width", [1e-2, 1e-6])
+def test_a_narrow_bump_and_a_far_jump_with_their_places_given(width):
+    bump = gaussian.expectation(
+        lambda x: np.exp(-(((x - 1.3) / width) ** 2) / 2), 0.0, 1.0, kinks=(1.3,)
+    )
+    total = math.sqrt(1 + width**2)
+    assert bump == pytest.approx(width / total * math.exp(-((1.3 / total) ** 2) / 2), rel=1e-9)
+    jump = gaussian.expectation(lambda x: x > 2.2, 0.5, 1.0, kinks=(2.2,))
+    assert jump == pytest.approx(ndtr(-1.7), rel=1e-9)
+    steep = ACTIVATIONS["tanh"].gain(1 / width)
+    assert gaussian.mean_slope(steep) == pytest.approx(
+        gaussian.mean_slope("tanh", std=1 / width) / width, rel=1e-9
+    )
+
+
+def test_a_point_mass():
+    moments = gaussian.moments("sigmoid", 0.7, 0.0)
+    assert moments.mean == ACTIVATIONS["sigmoid"](0.7)
+    assert moments.variance == 0
+    assert gaussian.mean_slope("tanh", 0.0, 0.0) == 1
+    assert gaussian.expectation2("sigmoid", 0.3, 0.0) == 0.25
+    assert gaussian.length_map("sigmoid", 0.0, 2.0, 0.1) == 0.6
+
+
+def test_selu_keeps_mean_0_and_variance_1():
+    moments = gaussian.moments("selu")
+    assert moments.mean == pytest.approx(0, abs=1e-12)
+    assert moments.variance == pytest.approx(1, rel=1e-12)
+    assert gaussian.fixed_point("selu", 1.0) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("act", "weight_variance", "bias_variance", "q0", "expected"),
+    [
+        ("relu", 2.0, 0.0, 3.7, 3.7),
+        ("relu", 1.9, 0.0, 1.0, 0.0),
+        ("relu", 2.1, 0.0, 1.0, math.inf),
+        ("relu", 1.0, 0.25, 1.0, 0.5),
+        ("relu", 2.0, 0.1, 1.0, math.inf),
+        ("identity", 0.999, 0.001, 0.0, 1.0),
+        ("tanh", 1.0, 0.0, 1.0, 0.0),
+        ("tanh", 0.5, 0.0, 1.0, 0.0),
+        ("tanh", 2.0, 0.0, 0.0, 0.0),
+        ("tanh", 0.0, 0.3, 1.0, 0.3),
+        ("softplus", 2.0, 0.0, 1.0, math.inf),
+        ("hardtanh", 1.0, 0.0, 1.0, 0.0),
+        ("squared_relu", 1.0, 0.0, 0.6, 0.0),
+        ("squared_relu", 1.0, 0.0, 0.7, math.inf),
+        (np.tanh, 1.0, 0.0, 1.0, 0.0),
+        ("erf", 2.0, 0.0, 1.0, None),
+        ("erf", math.pi / 4 * 1.0001, 0.0, 1.0, None),
+        ("sigmoid", 50.0, 0.0, 1.0, None),
+    ],
+)
+def test_fixed_point(act, weight_variance, bias_variance, q0, expected):
+    q = gaussian.fixed_point(act, weight_variance, bias_variance, q0)
+    if expected is None:
+        after = gaussian.length_map(act, q, weight_variance, bias_variance)
+        assert after == pytest.approx(q, rel=1e-12)
+        if act == "erf":
+            again = weight_variance * erf_kernel(1.0, math.sqrt(q))
+            assert again == pytest.approx(q, rel=1e-9)
+            assert q > 1e-5
+    else:
+        assert q == pytest.approx(expected, rel=1e-9, abs=0)
+
+
+def test_a_fixed_point_below_the_start_and_near_criticality_is_the_first_met():
+    """tanh just above its critical gain: q* = ε/2 to first order, since V(q) = (1+ε)(q - 2q²)."""
+    assert gaussian.fixed_point("tanh", 1 + 1e-6) == pytest.approx(5e-7, rel=1e-5)
+
+
+def test_a_length_map_that_falls_is_followed_to_its_rest():
+    shelf = Activation("shelf", lambda x: torch.where(x.abs() < 1, 3.0, 0.0), (-1.0, 1.0))
+    q = gaussian.fixed_point(shelf, 1.0)
+    assert q == pytest.approx(9 * erf(1 / math.sqrt(2 * q)), rel=1e-9)
+
+
+def test_chi():
+    assert gaussian.chi("relu", 1.5) == pytest.approx(0.75)
+    assert gaussian.chi("relu", 3.0) == pytest.approx(1.5)
+    assert gaussian.chi("relu", 1.0, 0.3) == pytest.approx(0.5)
+    assert gaussian.chi("tanh", 0.25) == pytest.approx(0.25)
+    assert gaussian.chi("softplus", 2.0) == pytest.approx(1.0)
+    assert gaussian.chi("squared_relu", 1.0, q0=2.0) == math.inf
+    q = gaussian.fixed_point("erf", 2.0)
+    energy = 4 / math.pi / math.sqrt(1 + 4 * q)  # E erf'(√q z)²
+    assert gaussian.chi("erf", 2.0) == pytest.approx(2 * energy, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("act", "gain"),
+    [
+        ("tanh", 1.0),
+        ("identity", 1.0),
+        ("relu", math.sqrt(2)),
+        (activation("leaky_relu", slope=0.3), math.sqrt(2 / 1.09)),
+        ("erf", math.sqrt(math.pi) / 2),
+        (ACTIVATIONS["sigmoid"].shift(-0.5), 4.0),
+        (ACTIVATIONS["tanh"].gain(0.5), 2.0),
+        ("softplus", None),
+        ("log_sigmoid", None),
+        ("gelu", None),
+        ("softshrink", None),
+    ],
+)
+def test_critical_gain(act, gain):
+    found = gaussian.critical_gain(act)
+    assert found is None if gain is None else found == pytest.approx(gain, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "hardsigmoid"])
+def test_critical_gain_of_an_uncentred_activation_is_at_a_large_length(name):
+    gain = gaussian.critical_gain(name)
+    assert gaussian.fixed_point(name, gain**2) > 10
+    assert gaussian.chi(name, gain**2) == pytest.approx(1, rel=1e-9)
+    assert gaussian.chi(name, (0.99 * gain) ** 2) < 1 < gaussian.chi(name, (1.01 * gain) ** 2)
+
+
+@pytest.mark.parametrize("act", ["tanh", "erf", "elu", "gelu", "softshrink", "selu"])
+@pytest.mark.parametrize("q", [0.3, 1.0, 4.0])
+def test_critical_init_is_on_the_edge_of_chaos(act, q):
+    weight_variance, bias_variance = gaussian.critical_init(act, q)
+    assert bias_variance > 0
+    after = gaussian.length_map(act, q, weight_variance, bias_variance)
+    assert after == pytest.approx(q, rel=1e-12)
+    assert weight_variance * gaussian.slope_energy(act, std=math.sqrt(q)) == pytest.approx(1)
+    if act == "erf":
+        assert weight_variance == pytest.approx(math.pi / 4 * math.sqrt(1 + 4 * q), rel=1e-9)
+
+
+def test_critical_init_without_a_bias_and_without_an_answer():
+    assert gaussian.critical_init("relu", 2.5) == (pytest.approx(2), 0)
+    assert gaussian.critical_init("softplus") is None
+    assert gaussian.critical_init("sigmoid", 40.0) is None
+    assert gaussian.critical_init("sigmoid", 50.0) is not None
+    assert gaussian.critical_init(Activation("flat", lambda x: 0 * x + 1)) is None
+    centred = ACTIVATIONS["softplus"].shift(-gaussian.expectation("softplus"))
+    assert gaussian.critical_init(centred)[1] > 0
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda: gaussian.expectation("relu", std=-1), ValueError, "std must be .* >= 0, not -1"),
+        (lambda: gaussian.expectation("relu", std=NAN), ValueError, "std must be .*, not nan"),
+        (lambda: gaussian.expectation("relu", INF), ValueError, "mean must be a finite .* not inf"),
+        (lambda: gaussian.expectation("relu", [0.0]), TypeError, "mean must be a real number"),
+        (lambda: gaussian.expectation("relu", std="1"), TypeError, "std must be a real number"),
+        (lambda: gaussian.expectation("rleu"), KeyError, "unknown activation 'rleu'; known: id"),
+        (lambda: gaussian.expectation(3.0), TypeError, "f must be an Activation, a name or a call"),
+        (lambda: gaussian.expectation("relu", kinks=(NAN,)), ValueError, "kinks must be"),
+        (lambda: gaussian.expectation(lambda x: x[:2]), ValueError, r"\(2,\) came out"),
+        (lambda: gaussian.expectation(lambda x: np.where(x > 0, NAN, x)), ValueError, "not nan at"),
+        (lambda: gaussian.expectation(lambda x: torch.exp(2 * x * x)), ValueError, "f must be finite"),
+        (lambda: gaussian.expectation2("relu", 1.1), ValueError, "c must be .* 1, not 1.1"),
+        (lambda: gaussian.expectation2("relu", 0.5, -1), ValueError, "std must be .* >= 0, not -1"),
+        (lambda: gaussian.moments(None), TypeError, "act must be an Activation, a name or a call"),
+        (lambda: gaussian.mean_slope(np.tanh), TypeError, "so as to have a slope, not <ufunc"),
+        (lambda: gaussian.slope_energy("relu", std=-1), ValueError, "std must be"),
+        (lambda: gaussian.length_map("relu", -1, 1), ValueError, "q must be .* not -1"),
+        (lambda: gaussian.length_map("relu", 1, -2), ValueError, "weight_variance must .* not -2"),
+        (lambda: gaussian.length_map("relu", 1, 1, -3), ValueError, "bias_variance must .* not -3"),
+        (lambda: gaussian.fixed_point("relu", NAN), ValueError, "weight_variance must .* not nan"),
+        (lambda: gaussian.fixed_point("relu", 1, 0, -1), ValueError, "q0 must be .* >= 0, not -1"),
+        (lambda: gaussian.chi(torch.tanh, 1), TypeError, "act must be an Activation or a name"),
+        (lambda: gaussian.correlation_map("relu", 2), ValueError, "c must be .* not 2"),
+        (lambda: gaussian.correlation_map("relu", 0.5, -1), ValueError, "q must be .* not -1"),
+        (lambda: gaussian.correlation_map("relu", 0.5, 0), ValueError, r"not vanish on N\(0, 0\)"),
+        (lambda: gaussian.critical_gain(np.tanh), TypeError, "act must be an Activation or a name"),
+        (lambda: gaussian.critical_init("tanh", -1), ValueError, "q must be .* not -1"),
+        (lambda: gaussian.moments("tanh", 30.0).skewness, ValueError, "a variance above 1e-12"),
+        (lambda: gaussian.moments("relu", -1, 0).excess_kurtosis, ValueError, "not 0 beside"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_named(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
