@@ -1,0 +1,94 @@
+"""Streams and data: what a replica draws depends on nothing but its seed and its index."""
+
+import pytest
+import torch
+
+from actnorm import data, streams
+
+
+def draws(name, replica, seed):
+    return torch.rand(4, generator=streams.stream(name, replica, seed=seed)).tolist()
+
+
+def test_streams_repeat_and_differ():
+    keys = [(n, r, s) for n in streams.STREAMS for r in range(3) for s in (0, 1)]
+    first = [draws(*key) for key in keys]
+    assert first == [draws(*key) for key in reversed(keys)][::-1]
+    assert len({tuple(row) for row in first}) == len(keys)
+
+
+def test_environment_moves_seed_and_replicas(monkeypatch):
+    assert streams.seed() == 0
+    assert streams.replicas(8) == range(8)
+    plain = draws("init", 2, None)
+    monkeypatch.setenv("ACTNORM_SEED", "1001")
+    assert streams.seed() == 1001
+    assert draws("init", 2, None) == draws("init", 2, 1001) != plain
+    monkeypatch.setenv("ACTNORM_REPLICAS", "x3")
+    assert streams.replicas(8) == range(24)
+    monkeypatch.setenv("ACTNORM_REPLICAS", "32:64")
+    assert streams.replicas(8) == range(32, 64)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("ACTNORM_SEED", "one", "ACTNORM_SEED must be a whole number >= 0, not 'one'"),
+        ("ACTNORM_SEED", "-3", "ACTNORM_SEED must be a whole number"),
+        ("ACTNORM_REPLICAS", "many", "ACTNORM_REPLICAS must look like x2 or 32:64, not 'many'"),
+        ("ACTNORM_REPLICAS", "x0", "must look like"),
+        ("ACTNORM_REPLICAS", "9:3", "must look like"),
+        ("ACTNORM_REPLICAS", "-2:3", "must look like"),
+    ],
+)
+def test_bad_environment_is_named(monkeypatch, variable, value, message):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=message):
+        streams.replicas(4) if "REPLICAS" in variable else streams.seed()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: streams.stream("dropout", 0), "name must be one of split, init, batches, noise"),
+        (lambda: streams.stream("init", -1), "replica must be >= 0"),
+        (lambda: streams.replicas(0), "count must be at least 1"),
+        (lambda: data.digits("test"), "pool must be one of tuning, judging, not 'test'"),
+        (
+            lambda: data.Split((torch.ones(3), torch.ones(2)), (torch.ones(1),), (torch.ones(1),)),
+            r"train must hold tensors of one length of at least 1, not \[2, 3\]",
+        ),
+        (
+            lambda: data.Split((torch.ones(3),), (torch.ones(0),), (torch.ones(1),)),
+            "validation must hold",
+        ),
+    ],
+)
+def test_bad_calls_are_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_digits_pools_share_no_image_and_parts_are_disjoint():
+    rows = {}
+    for pool in ("tuning", "judging"):
+        split = data.digits(pool, standardize=False)(streams.stream("split", 0, seed=1000))
+        parts = [split.train, split.validation, split.test]
+        rows[pool] = torch.cat([inputs for inputs, _ in parts])
+        assert [len(y) for _, y in parts] == {"tuning": [399, 99, 99], "judging": [800, 200, 200]}[
+            pool
+        ]
+        assert rows[pool].min() == 0
+        assert rows[pool].max() == 1
+    images = torch.cat([rows["tuning"], rows["judging"]])
+    from sklearn.datasets import load_digits
+
+    whole = torch.tensor(load_digits().data / 16, dtype=torch.float32)
+    assert torch.equal(images.double().sum(0), whole.double().sum(0))
+
+
+def test_standardized_digits_have_unit_scale_on_the_train_part():
+    x, _ = data.digits()(streams.stream("split", 4, seed=1000)).train
+    scale = x.std(0, correction=0)
+    assert x.mean(0).abs().max() < 1e-5
+    assert torch.all((scale - 1).abs().lt(1e-4) | scale.eq(0))
