@@ -1,0 +1,51 @@
+"""Activations and normalization, measured: theory, replicas, probes and evidence."""
+
+from actnorm import (
+    activations,
+    data,
+    descent,
+    evidence,
+    explorables,
+    figures,
+    gaussian,
+    gradients,
+    streams,
+)
+from actnorm.activations import ACTIVATIONS, Activation, activation
+from actnorm.evidence import (
+    Claim,
+    Effect,
+    Part,
+    claim,
+    deviation,
+    mean_effect,
+    paired_effect,
+    ratio_effect,
+)
+from actnorm.exercises import check
+from actnorm.streams import stream
+
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "Claim",
+    "Effect",
+    "Part",
+    "activation",
+    "activations",
+    "check",
+    "claim",
+    "data",
+    "descent",
+    "deviation",
+    "evidence",
+    "explorables",
+    "figures",
+    "gaussian",
+    "gradients",
+    "mean_effect",
+    "paired_effect",
+    "ratio_effect",
+    "stream",
+    "streams",
+]

@@ -1,0 +1,114 @@
+"""Interactive charts whose sliders work without a kernel, in the book and in a notebook."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import Template
+from typing import Any
+
+import altair as alt
+
+# In the book `vegaEmbed` is served with the page. Elsewhere (Colab, say) it is fetched.
+PAGE = Template("""\
+<div class="explorable" id="$id" role="group" aria-label="$description"></div>
+<script>
+(async () => {
+  const spec = $spec;
+  if (!window.vegaEmbed) {
+    const load = (name) => new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      script.src = "https://cdn.jsdelivr.net/npm/" + name;
+      Object.assign(script, {onload: resolve, onerror: reject});
+      document.head.append(script);
+    });
+    for (const name of $libraries) await load(name);
+  }
+  const element = document.getElementById("$id");
+  const options = {actions: false, renderer: "svg"};
+  element.view = (await vegaEmbed(element, spec, options)).view;
+})();
+</script>""")
+
+LIBRARIES = [
+    f"vega@{alt.VEGA_VERSION}",
+    f"vega-lite@{alt.VEGALITE_VERSION}",
+    f"vega-embed@{alt.VEGAEMBED_VERSION}",
+]
+
+INK = "currentColor"
+MEASURED, MOVED = "#3a87c2", "#d9820a"
+CONFIG = {
+    "background": "transparent",
+    "font": "inherit",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": INK,
+        "titleColor": INK,
+        "domainColor": INK,
+        "tickColor": INK,
+        "gridOpacity": 0.25,
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    },
+    "axisX": {"tickCount": 8},
+    "title": {"color": INK, "anchor": "start", "fontSize": 13},
+    "text": {"color": INK, "fontSize": 13, "align": "left"},
+    "legend": {"labelColor": INK, "titleColor": INK, "orient": "top", "labelFontSize": 12},
+    "line": {"color": MEASURED},
+    "point": {"color": MEASURED, "size": 45},
+    "circle": {"color": MOVED, "size": 160, "opacity": 1},
+    "trail": {"color": MOVED, "size": 2.5},
+    "range": {"symbol": ["circle", "triangle-up", "square"]},
+}
+
+
+@dataclass(frozen=True)
+class Explorable:
+    """A chart with sliders, and the words that stand for it where it cannot be seen."""
+
+    spec: dict[str, Any]
+    description: str
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        text = json.dumps(self.spec, sort_keys=True).replace("</", "<\\/")
+        page = PAGE.substitute(
+            id="explorable-" + hashlib.sha256(text.encode()).hexdigest()[:12],
+            spec=text,
+            description=html.escape(self.description),
+            libraries=json.dumps(LIBRARIES),
+        )
+        return {"text/plain": self.description, "text/html": page}
+
+
+def slider(name: str, label: str, low: float, high: float, start: float, step: float) -> Any:
+    """Return a chart parameter that the reader moves with a slider."""
+    if not low <= start <= high or step <= 0:
+        raise ValueError(f"start must lie in [{low}, {high}] and step be positive")
+    return alt.param(
+        name, value=start, bind=alt.binding_range(min=low, max=high, step=step, name=f"{label} ")
+    )
+
+
+def explorable(panels: Sequence[Any], sliders: Sequence[Any], description: str) -> Explorable:
+    """Return panels stacked over their sliders, in the house style.
+
+    Parameters
+    ----------
+    panels
+        Altair charts, top to bottom. Lines and dots take the color of theory and measurement,
+        circles and trails that of what the sliders move.
+    sliders
+        Made by `slider`.
+    description
+        What the chart shows, for those who cannot see it.
+    """
+    if not description:
+        raise ValueError("description must say what the chart shows")
+    size = {"width": 480, "height": 150}
+    stack = alt.vconcat(*(panel.properties(**size) for panel in panels)).add_params(*sliders)
+    return Explorable(stack.configure(**CONFIG).to_dict(), description)

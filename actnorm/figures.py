@@ -1,0 +1,98 @@
+"""The house style: theory is a line, a measurement is a dot with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from actnorm.evidence import mean_effect, ratio_effect
+
+PALETTE = sns.color_palette("colorblind")
+STYLE = {
+    **sns.axes_style("ticks"),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "font.size": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 1.6,
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "actnorm",
+}
+
+
+def house_style() -> None:
+    """Draw this notebook's figures in the house style, as SVG."""
+    mpl.rcParams.update(STYLE)
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    set_matplotlib_formats("svg", metadata={"Date": None})
+
+
+def panels(columns: int = 1, *, height: float = 3.2, **kwargs: Any) -> tuple[Figure, Any]:
+    """Return a figure of the page's width and its axes, side by side."""
+    with mpl.rc_context(STYLE):
+        return plt.subplots(1, columns, figsize=(7.2, height), **kwargs)
+
+
+def theory(x: Any, y: Any, *, ax: Axes, label: str | None = None, **kwargs: Any) -> Axes:
+    """Draw a law as a line."""
+    ax.plot(x, y, label=label, zorder=1, **kwargs)
+    return ax
+
+
+def measured(x: Any, samples: Any, *, ax: Axes, label: str | None = None, **kwargs: Any) -> Axes:
+    """Draw means over replicas with 99 % intervals.
+
+    Parameters
+    ----------
+    x
+        Shape ``(points,)``.
+    samples
+        Shape ``(replicas, points)``. On a logarithmic y axis means are geometric.
+    """
+    effect = _log_mean if ax.get_yscale() == "log" else mean_effect
+    effects = [effect(column) for column in np.asarray(samples).T]
+    y = np.array([e.estimate for e in effects])
+    bars = [y - [e.low for e in effects], [e.high for e in effects] - y]
+    ax.errorbar(x, y, bars, fmt="o", ms=4, capsize=2, label=label, zorder=2, **kwargs)
+    return ax
+
+
+def arms(samples: Mapping[str, Any], *, ax: Axes, log: bool = False) -> Axes:
+    """Draw one row for each arm: every replica as a faint dot, the mean with its 99 % interval.
+
+    ``samples`` maps the arm's name to values of shape ``(replicas,)``.
+    """
+    if log:
+        ax.set_xscale("log")
+    for row, values in enumerate(samples.values()):
+        color = PALETTE[row % len(PALETTE)]
+        e = (_log_mean if log else mean_effect)(values)
+        jitter = np.linspace(-0.18, 0.18, len(values))
+        ax.scatter(values, row + jitter, s=7, color=color, alpha=0.35, linewidths=0)
+        bar = [[e.estimate - e.low], [e.high - e.estimate]]
+        ax.errorbar([e.estimate], [row], xerr=bar, fmt="D", ms=5, color=color, mec="black", mew=0.6)
+    ax.set_yticks(range(len(samples)), list(samples))
+    ax.set_ylim(len(samples) - 0.5, -0.5)
+    return ax
+
+
+def _log_mean(values: Any) -> Any:
+    return ratio_effect(values, np.ones(len(values)))
