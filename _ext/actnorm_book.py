@@ -1,0 +1,110 @@
+"""Sphinx extension of the book: the ledger, the explorables, and nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from sphinx.application import Sphinx
+from sphinx.util.osutil import relative_uri
+
+from actnorm import cards, evidence
+
+
+class Ledger(Directive):
+    """``{ledger}``: every claim with its verdict; ``:brief:`` for the same in miniature."""
+
+    option_spec = {"brief": directives.flag}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        env = self.state.document.settings.env
+        for path in [*evidence.PACKAGE.glob("records/**/*.json"), *evidence.PACKAGE.glob("*.*")]:
+            env.note_dependency(str(path))
+        rows = evidence.ledger()
+        here = env.app.builder.get_target_uri(env.docname)
+        if "brief" in self.options:
+            text = cards.ledger_strip(
+                rows, relative_uri(here, env.app.builder.get_target_uri("ledger"))
+            )
+        else:
+            pages = {part["page"] for row in rows for part in row["parts"]}
+            href = {
+                page: relative_uri(here, env.app.builder.get_target_uri(f"chapters/{page}"))
+                for page in pages
+                if f"chapters/{page}" in env.found_docs
+            }
+            text = cards.ledger_table(rows, href)
+        return [nodes.raw("", text, format="html")]
+
+
+class ExplorableOf(Directive):
+    """``{explorable-of} page``: the first chart with sliders on a page, shown here too."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        env = self.state.document.settings.env
+        path = Path(env.srcdir, "chapters", self.arguments[0]).with_suffix(".ipynb")
+        env.note_dependency(str(path))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", ()):
+                text = "".join(output.get("data", {}).get("text/html", ""))
+                if 'class="explorable"' in text:
+                    return [nodes.raw("", text, format="html")]
+        return [self.state.document.reporter.warning(f"no explorable in {path}", line=self.lineno)]
+
+
+def write_vega(app: Sphinx, _: Exception | None) -> None:
+    """Serve the charting library from the site, as one classic script that keeps its names."""
+    bundle = Path(app.outdir, "_static", "vega.js")
+    if not bundle.exists():
+        bundle.write_text(f"(()=>{{{vl_convert.javascript_bundle()}}})();", encoding="utf-8")
+
+
+def write_404(app: Sphinx, _: Exception | None) -> None:
+    """Write the page for addresses that lead nowhere; it stands alone, wherever it is served."""
+    home = app.config.html_baseurl or "/"
+    page = Path(app.srcdir, "_static", "404.html.in").read_text(encoding="utf-8")
+    Path(app.outdir, "404.html").write_text(page.replace("{{ home }}", home), encoding="utf-8")
+
+
+EXPLORABLE = re.compile(
+    r'(<div class="explorable"[^>]*>)(</div>\s*<script>\s*\(async .*?const spec = )(.*?);\n',
+    re.DOTALL,
+)
+
+
+def _with_picture(match: re.Match[str]) -> str:
+    """Put a still picture where the chart will be, for readers whose browser runs no scripts."""
+    svg = vl_convert.vegalite_to_svg(json.loads(match[3].replace("<\\/", "</")))
+    return f"{match[1]}{svg}{match[2]}{match[3]};\n"
+
+
+def page_context(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Leave Thebe out, whose scripts come from elsewhere; bring Vega where a page needs it."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in (getattr(script, "filename", None) or "")
+        and "thebe" not in str(getattr(script, "attributes", {}).get("body", ""))
+    ]
+    if 'class="explorable"' in context.get("body", ""):
+        context["body"] = EXPLORABLE.sub(_with_picture, context["body"])
+        context["script_files"].append("_static/vega.js")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Connect the parts."""
+    app.add_directive("ledger", Ledger)
+    app.add_directive("explorable-of", ExplorableOf)
+    app.connect("html-page-context", page_context, priority=900)
+    app.connect("build-finished", write_vega)
+    app.connect("build-finished", write_404)
+    changed = zlib.crc32(Path(__file__).read_bytes())  # another extension, another environment
+    return {"env_version": changed, "parallel_read_safe": True, "parallel_write_safe": True}

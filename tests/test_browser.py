@@ -1,0 +1,177 @@
+"""The built site in a headless browser: offline, without errors, moved by keyboard, readable."""
+
+import functools
+import math
+import re
+import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from actnorm import descent, gaussian
+
+HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
+PAGES = sorted(
+    path.relative_to(HTML).as_posix()
+    for path in HTML.rglob("*.html")
+    if not path.relative_to(HTML).as_posix().startswith("_")
+)
+pytestmark = pytest.mark.browser
+EXPLORED = "chapters/zero-centering/sign-coherence.html"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def served():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=HTML))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "these tests open the site in Debian's chromium: apt-get install chromium"
+    flags = ["--no-sandbox", "--disable-background-networking", "--disable-quic"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield browser
+        browser.close()
+
+
+def opened(browser, address, **context):
+    """Open a page and return it with everything that went wrong."""
+    page = browser.new_context(**context).new_page()
+    wrong = []
+    root = address[: address.index("/", 8)] if address.startswith("http") else "file:///"
+
+    def on_console(message):
+        preload = "Access to font at 'file:" in message.text or "ERR_FAILED" in message.text
+        if message.type in ("error", "warning") and not (root == "file:///" and preload):
+            wrong.append(f"console: {message.text}")
+
+    def on_request(request):
+        if not request.url.startswith((root, "data:", "blob:")):
+            wrong.append(f"request: {request.url}")
+
+    page.on("console", on_console)
+    page.on("pageerror", lambda error: wrong.append(f"page: {error}"))
+    page.on("request", on_request)
+    page.on("response", lambda r: r.status < 400 or wrong.append(f"{r.status}: {r.url}"))
+    page.goto(address)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(300)
+    return page, wrong
+
+
+def test_there_are_pages():
+    assert EXPLORED in PAGES, "build the site first: make book"
+
+
+@pytest.mark.parametrize("where", ["served", "file"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole_and_asks_for_nothing_elsewhere(browser, served, name, where):
+    address = served + name if where == "served" else (HTML / name).as_uri()
+    page, wrong = opened(browser, address)
+    assert not wrong
+    text = (HTML / name).read_text(encoding="utf-8")
+    if 'class="math' in text:
+        assert page.locator("mjx-container").count() > 0
+    for chart in page.locator(".explorable").all():
+        assert chart.locator("svg.marks").count() == 1
+        assert chart.evaluate("element => Boolean(element.view)")
+    page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_within_the_site_lead_somewhere(name):
+    text = (HTML / name).read_text(encoding="utf-8")
+    for link in re.findall(r'(?:href|src)="([^"#?]+)', text):
+        if not re.match(r"[a-z]+:|//", link) and name != "404.html":
+            assert ((HTML / name).parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", [page for page in PAGES if page not in ("genindex.html",)])
+def test_phone_needs_no_sideways_scrolling(browser, served, name):
+    page, _ = opened(browser, served + name, viewport={"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", [EXPLORED, "ledger.html", "intro.html", "404.html"])
+def test_contrast_meets_wcag_aa(browser, served, name, scheme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page, _ = opened(browser, served + name, color_scheme=scheme)
+    options = {"runOnly": {"type": "rule", "values": ["color-contrast", "label", "image-alt"]}}
+    found = axe.run(page, options=options).response["violations"]
+    ours = [
+        (violation["id"], node["html"][:120], node["any"][0]["message"])
+        for violation in found
+        for node in violation["nodes"]
+    ]
+    assert not ours
+    page.context.close()
+
+
+def test_slider_moves_by_keyboard_and_shows_the_librarys_numbers(browser, served):
+    page, wrong = opened(browser, served + EXPLORED)
+    chart = page.locator(".explorable").first
+    slider = chart.locator("input[type=range]")
+    curve = chart.locator(".mark-trail path").last
+    s2 = gaussian.moments("tanh").variance
+    slider.focus()
+    shapes = set()
+    for key in ["Home", *["ArrowRight"] * 3, "End", *["ArrowLeft"] * 7]:
+        page.keyboard.press(key)
+        page.wait_for_timeout(60)
+        shapes.add(curve.get_attribute("d"))
+        c = float(slider.input_value())
+        shown = chart.locator("svg [aria-label]").evaluate_all(
+            "nodes => nodes.map(node => node.getAttribute('aria-label'))"
+        )
+        pairs = {tuple(map(float, t.split())) for t in shown if re.fullmatch(r"[\d.]+ [\d.]+", t)}
+        assert len(pairs) == 1
+        eigenvalue, steps = pairs.pop()
+        exact, _ = descent.offset_eigenvalues(c, s2, 64)
+        assert eigenvalue == pytest.approx(exact, abs=1e-6 * exact)
+        assert steps == pytest.approx(math.log(0.1) / (2 * math.log(1 - s2 / exact)), rel=1e-6)
+    assert len(shapes) > 8
+    assert not wrong
+    page.context.close()
+
+
+def test_explorable_shows_a_picture_without_scripts(browser, served):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(served + EXPLORED)
+    assert page.locator(".explorable svg").first.bounding_box()["height"] > 100
+    context.close()
+
+
+def test_ledger_is_filtered_by_verdict_and_words(browser, served):
+    page, _ = opened(browser, served + "ledger.html")
+    claims = page.locator(".an-claim")
+    assert claims.count() == 37
+    page.locator(".an-filter input[type=search]").fill("sigmoid")
+    visible = page.locator(".an-claim:visible")
+    assert 0 < visible.count() < 37
+    page.locator(".an-filter select").first.select_option(index=1)
+    assert page.locator(".an-claim:visible").count() <= visible.count()
+    page.context.close()
+
+
+def test_downloads_and_launch(browser, served):
+    page, _ = opened(browser, served + EXPLORED)
+    assert page.locator("a.btn-download-source-button").count() == 1
+    assert page.locator("a[href*='colab.research.google.com']").count() == 0
+    page.context.close()
