@@ -75,8 +75,9 @@ def _mean(values: Mapping[str, Sequence[float]], alpha: float) -> tuple[float, f
 
 def _ratio(values: Mapping[str, Sequence[float]], alpha: float) -> tuple[float, float, float]:
     logs = np.log(values["a"]) - np.log(values["b"])
-    estimate, low, high = _t_interval(logs, alpha)
-    return math.exp(estimate), math.exp(low), math.exp(high)
+    with np.errstate(over="ignore"):
+        estimate, low, high = np.exp(_t_interval(logs, alpha)).tolist()
+    return estimate, low, high
 
 
 def _deviation(values: Mapping[str, Sequence[float]], alpha: float) -> tuple[float, float, float]:

@@ -80,6 +80,14 @@ def test_p_value_is_scipys(null):
     assert evidence.mean_effect(x).p_value(null) == pytest.approx(expected, rel=1e-6)
 
 
+def test_p_value_of_a_ratio_far_from_its_margin():
+    a = np.exp(np.random.default_rng(8).normal(3, 0.01, 25))
+    p = evidence.ratio_effect(a, np.ones(25)).p_value(1.25)
+    expected = stats.ttest_1samp(np.log(a), math.log(1.25)).pvalue
+    assert 0 < p < 1e-40
+    assert math.log(p) == pytest.approx(math.log(expected), rel=1e-6)
+
+
 def test_p_value_without_spread():
     e = evidence.mean_effect([2.0, 2.0, 2.0])
     assert (e.p_value(2.0), e.p_value(1.0)) == (1.0, 0.0)
