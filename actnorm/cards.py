@@ -65,7 +65,7 @@ def interval(low: float, high: float, estimate: float, margin: float, ratio: boo
     return (
         '<svg class="an-interval" viewBox="0 0 100 16" preserveAspectRatio="none"'
         ' aria-hidden="true">'
-        f'<rect class="margin" x="{x(-margin):.2f}" y="0" width="{x(margin) - x(-margin):.2f}"'
+        f'<rect class="an-margin" x="{x(-margin):.2f}" y="0" width="{x(margin) - x(-margin):.2f}"'
         ' height="16"/>'
         f'<line x1="{x(neutral):.2f}" x2="{x(neutral):.2f}" y1="0" y2="16" stroke-width="0.5"/>'
         f'<line x1="{x(low):.2f}" x2="{x(high):.2f}" y1="8" y2="8" stroke-width="2"/>'
