@@ -28,6 +28,7 @@ def run_page(page: str) -> tuple[list[dict[str, Any]], float]:
     path = Path("chapters", page).with_suffix(".ipynb")
     if not path.exists():
         sys.exit(f"no notebook {path} here; run this in the book's folder")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small matrices: a second thread only waits
     notebook = nbformat.read(path, as_version=4)
     start = time.perf_counter()
     client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": path.parent}})
