@@ -141,13 +141,15 @@ def expectation2(f: Function, c: float, std: float = 1.0, kinks: Sequence[float]
     """
     f, kinks = _integrand("f", f, kinks)
     c, std = real("c", c, -1, 1), real("std", std, 0)
+    mirrored = sorted({*kinks, *(-kink for kink in kinks)})  # v is near c u where |c| is near 1
     if abs(c) == 1 or std == 0:
-        x, weights = _nodes(0.0, std, [*kinks, *(-kink for kink in kinks)])
+        x, weights = _nodes(0.0, std, mirrored)
         return float(weights @ (_values(f, x) * _values(f, c * x)))
-    centres = torch.tensor(kinks, dtype=torch.float64) / std
     rest = math.sqrt((1 - c) * (1 + c))  # v = c u + rest y, with y independent of u
-    seen = centres / c if c else centres  # where u brings v's mean onto a kink
-    u, weights = _normal_rule(torch.cat([centres, seen]), window=10, depth=32)
+    centres = torch.tensor(kinks, dtype=torch.float64) / std
+    u, weights = _normal_rule(
+        torch.tensor(mirrored, dtype=torch.float64) / std, window=10, depth=32
+    )
     u, weights = u[weights > 0], weights[weights > 0]
     inner = []
     for rows in u.split(1024):
