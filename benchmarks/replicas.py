@@ -1,0 +1,174 @@
+"""Time one training step of R networks, as ratios within one run.
+
+Run as ``python -m benchmarks.replicas [rows.json]``. Contenders take turns, round by round, so that
+a busy machine slows all of them; each cell is a median over rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from actnorm import replicas
+from actnorm.data import Split
+
+BATCH = 128
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(40, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
+
+
+def conv_net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+
+
+NETWORKS = {"mlp": (mlp, (40,)), "conv": (conv_net, (1, 8, 8))}
+
+
+def problem(shape: tuple[int, ...]) -> Split:
+    """Return noise inputs and random labels: 1,024 examples to train on."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(1024, *shape, generator=generator)
+    targets = torch.randint(10, (1024,), generator=generator)
+    part = (inputs[:16], targets[:16])
+    return Split((inputs, targets), part, part)
+
+
+def stacked(build: Callable, data: Split, count: int, steps: int, *, compile: bool) -> float:
+    """Return the seconds of one step of `replicas.train`; the first two steps do not count."""
+    stamps = []
+    replicas.train(
+        build,
+        data,
+        steps=steps + 3,
+        batch_size=BATCH,
+        optimizer=replicas.adam(1e-3),
+        loss=replicas.cross_entropy,
+        replicas=range(count),
+        schedule=lambda step: stamps.append(time.perf_counter()) or 1.0,
+        compile=compile,
+        chunk=count,
+    )
+    return float(np.median([b - a for a, b in pairwise(stamps[2:])]))
+
+
+def loop(build: Callable, data: Split, count: int, steps: int, *, fused: bool) -> float:
+    """Return the seconds in which stock modules and optimizers, in turn, make one step each."""
+    models = [build() for _ in range(count)]
+    optimizers = [torch.optim.Adam(model.parameters(), 1e-3, fused=fused) for model in models]
+    inputs, targets = data.train
+    durations = []
+    for step in range(steps + 2):
+        start = time.perf_counter()
+        for model, optimizer in zip(models, optimizers, strict=True):
+            if step % 8 == 0:
+                order = torch.randperm(len(targets))
+            batch = order[step % 8 * BATCH : (step % 8 + 1) * BATCH]
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs[batch]), targets[batch]).backward()
+            optimizer.step()
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations[2:]))
+
+
+def products(build: Callable, shape: tuple[int, ...], count: int, steps: int) -> float:
+    """Return the seconds of one step's matrix products and convolutions alone, stacked."""
+    work: list[Callable[[], object]] = []
+    x = torch.randn(count, BATCH, *shape)
+    for layer in build():
+        if isinstance(layer, nn.Linear):
+            work += _linear(layer, x, first=not work)
+        elif isinstance(layer, nn.Conv2d):
+            work += _convolution(layer, x, first=not work)
+        with torch.no_grad():
+            x = layer(x.flatten(0, 1)).unflatten(0, (count, BATCH))
+    durations = []
+    for _ in range(steps + 2):
+        start = time.perf_counter()
+        for product in work:
+            product()
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations[2:]))
+
+
+def _linear(layer: nn.Linear, x: Tensor, first: bool) -> list[Callable[[], object]]:
+    weight = torch.randn(len(x), layer.in_features, layer.out_features)
+    slope = torch.randn(len(x), BATCH, layer.out_features)
+    forward = [lambda: torch.bmm(x, weight), lambda: torch.bmm(x.mT, slope)]
+    return forward if first else [*forward, lambda: torch.bmm(slope, weight.mT)]
+
+
+def _convolution(layer: nn.Conv2d, x: Tensor, first: bool) -> list[Callable[[], object]]:
+    count = len(x)
+    weight = torch.randn(count * layer.out_channels, *layer.weight.shape[1:])
+    merged = x.transpose(0, 1).flatten(1, 2).contiguous()
+    settings = layer.stride, layer.padding, layer.dilation
+    slope = torch.randn_like(F.conv2d(merged, weight, None, *settings, count))
+    return [
+        lambda: F.conv2d(merged, weight, None, *settings, count),
+        lambda: torch.ops.aten.convolution_backward(
+            slope, merged, weight, None, *settings, False, (0, 0), count, (not first, True, False)
+        ),
+    ]
+
+
+def measure(
+    counts: tuple[int, ...] = (1, 8, 32, 128), rounds: int = 3, compile: bool = True
+) -> pd.DataFrame:
+    """Return one row per network and R: milliseconds of the products, and ratios to them."""
+    rows = []
+    for name, (build, shape) in NETWORKS.items():
+        data = problem(shape)
+        for count in counts:
+            steps = max(6, 200 // count)
+            contenders = {
+                "products": partial(products, build, shape),
+                "replicas": partial(stacked, build, data, compile=False),
+                "loop": partial(loop, build, data, fused=False),
+                "fused loop": partial(loop, build, data, fused=True),
+                "compiled": partial(stacked, build, data, compile=True),
+            }
+            if not compile:
+                del contenders["compiled"]
+            seconds = pd.DataFrame(
+                {name: clock(count, steps) for name, clock in contenders.items()}
+                for _ in range(rounds)
+            )
+            ratios = seconds.drop(columns="products").div(seconds["products"], axis=0).median()
+            gains = seconds.rdiv(seconds["loop"], axis=0).median()
+            rows.append(
+                {"network": name, "R": count, "products, ms": 1e3 * seconds["products"].median()}
+                | {f"{key} / products": value for key, value in ratios.items()}
+                | {f"loop / {key}": gains[key] for key in ("replicas", "compiled") if key in gains}
+            )
+            print(pd.DataFrame(rows[-1:]).round(2).T.to_string(header=False), "\n", flush=True)
+    return pd.DataFrame(rows).assign(torch=torch.__version__, threads=torch.get_num_threads())
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    table = measure()
+    print(table.round(2).to_string(index=False))
+    if len(sys.argv) > 1:
+        with open(sys.argv[1], "w") as file:
+            json.dump(table.to_dict("records"), file, indent=1)
