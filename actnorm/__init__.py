@@ -9,6 +9,7 @@ from actnorm import (
     figures,
     gaussian,
     gradients,
+    replicas,
     streams,
 )
 from actnorm.activations import ACTIVATIONS, Activation, activation
@@ -23,6 +24,8 @@ from actnorm.evidence import (
     ratio_effect,
 )
 from actnorm.exercises import check
+from actnorm.protocol import recorded
+from actnorm.replicas import adam, adamw, sgd, train, tune
 from actnorm.streams import stream
 
 __all__ = [
@@ -33,6 +36,8 @@ __all__ = [
     "Part",
     "activation",
     "activations",
+    "adam",
+    "adamw",
     "check",
     "claim",
     "data",
@@ -46,6 +51,11 @@ __all__ = [
     "mean_effect",
     "paired_effect",
     "ratio_effect",
+    "recorded",
+    "replicas",
+    "sgd",
     "stream",
     "streams",
+    "train",
+    "tune",
 ]

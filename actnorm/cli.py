@@ -13,13 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from actnorm import evidence, streams
+from actnorm import evidence, protocol, streams
 
 VERSIONS = ("numpy", "scipy", "torch")
 
 
-def run_page(page: str) -> tuple[list[dict[str, Any]], float]:
-    """Execute a page's notebook and return the evidence that its cells leave, with the seconds."""
+def run_page(page: str) -> tuple[Any, float]:
+    """Execute a page's notebook and return it, with the seconds that it took."""
     try:
         import nbformat
         from nbclient import NotebookClient
@@ -33,16 +33,16 @@ def run_page(page: str) -> tuple[list[dict[str, Any]], float]:
     start = time.perf_counter()
     client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": path.parent}})
     client.execute()
-    return evidence_in(notebook), time.perf_counter() - start
+    return notebook, time.perf_counter() - start
 
 
-def evidence_in(notebook: Any) -> list[dict[str, Any]]:
-    """Return every piece of evidence in an executed notebook's outputs."""
+def outputs(notebook: Any, mime: str) -> list[dict[str, Any]]:
+    """Return everything of one MIME type that the cells of an executed notebook left."""
     return [
-        output["data"][evidence.MIME]
+        output["data"][mime]
         for cell in notebook["cells"]
         for output in cell.get("outputs", ())
-        if evidence.MIME in output.get("data", {})
+        if mime in output.get("data", {})
     ]
 
 
@@ -52,9 +52,10 @@ def record(page: str) -> None:
         sys.exit("a record is made with seed 0 and the page's own replicas: unset ACTNORM_*")
     if git("status", "--porcelain"):
         sys.exit("a record is made from a clean commit: commit or stash your changes first")
-    pieces, seconds = run_page(page)
+    os.environ["ACTNORM_TIER"] = "full"
+    notebook, seconds = run_page(page)
     claims: dict[str, Any] = {}
-    for piece in pieces:
+    for piece in outputs(notebook, evidence.MIME):
         parts = claims.setdefault(piece["claim"], {})
         for name, part in piece["parts"].items():
             registered = evidence.claim(piece["claim"]).part(name)
@@ -78,6 +79,7 @@ def record(page: str) -> None:
         "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
         "seconds": round(seconds, 1),
         "claims": claims,
+        "recorded": outputs(notebook, protocol.MIME),
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {path} in {seconds:.0f} s")
@@ -86,7 +88,8 @@ def record(page: str) -> None:
 def verify(page: str, seed: int) -> int:
     """Run a page on another seed and return how many parts contradict the record."""
     os.environ["ACTNORM_SEED"] = str(seed)
-    pieces, seconds = run_page(page)
+    notebook, seconds = run_page(page)
+    pieces = outputs(notebook, evidence.MIME)
     contradictions = 0
     total = sum(len(piece["parts"]) for piece in pieces)
     for piece in pieces:

@@ -11,6 +11,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from actnorm.evidence import mean_effect, ratio_effect
 
@@ -51,6 +52,17 @@ def panels(columns: int = 1, *, height: float = 3.2, **kwargs: Any) -> tuple[Fig
         return plt.subplots(1, columns, figsize=(7.2, height), **kwargs)
 
 
+def log_axes(ax: Axes, which: str = "xy") -> Axes:
+    """Make the x or y axis, or both, logarithmic, with few labels in plain numbers."""
+    for name in which:
+        getattr(ax, f"set_{name}scale")("log")
+        axis = getattr(ax, f"{name}axis")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    return ax
+
+
 def theory(x: Any, y: Any, *, ax: Axes, label: str | None = None, **kwargs: Any) -> Axes:
     """Draw a law as a line."""
     ax.plot(x, y, label=label, zorder=1, **kwargs)
@@ -81,7 +93,7 @@ def arms(samples: Mapping[str, Any], *, ax: Axes, log: bool = False) -> Axes:
     ``samples`` maps the arm's name to values of shape ``(replicas,)``.
     """
     if log:
-        ax.set_xscale("log")
+        log_axes(ax, "x")
     for row, values in enumerate(samples.values()):
         color = PALETTE[row % len(PALETTE)]
         e = (_log_mean if log else mean_effect)(values)

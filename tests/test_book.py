@@ -216,7 +216,7 @@ def test_exercises_say_not_yet_and_then_yes(executed):
 
 def test_live_evidence_agrees_with_the_record(executed):
     page, notebook = executed
-    pieces = cli.evidence_in(notebook)
+    pieces = cli.outputs(notebook, evidence.MIME)
     total = sum(len(piece["parts"]) for piece in pieces)
     assert total
     for piece in pieces:

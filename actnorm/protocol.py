@@ -1,0 +1,59 @@
+"""The long part of a page's protocol: run once for the record, shown from it everywhere else."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import json
+import os
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+from actnorm import evidence
+
+MIME = "application/vnd.actnorm.recorded+json"
+
+
+class Recorded:
+    """A function whose results stand in the record: calling it looks them up, `run` runs it.
+
+    Arguments and results are what JSON can hold. In the full tier (``ACTNORM_TIER=full``, as
+    `actnorm record` sets it) calling it runs it too, and leaves the result for the record.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.run = function
+        self.name = function.__name__
+        self.__doc__ = function.__doc__
+        source = textwrap.dedent(inspect.getsource(function))
+        self.fingerprint = hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()[:16]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call = json.dumps([args, kwargs], sort_keys=True)
+        if os.environ.get("ACTNORM_TIER") == "full":
+            result = json.loads(json.dumps(self.run(*args, **kwargs)))
+            _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
+            return result
+        for record in evidence.records().values():
+            for entry in record.get("recorded", ()):
+                if (entry["name"], entry["call"]) == (self.name, call):
+                    if entry["source"] == self.fingerprint:
+                        return entry["result"]
+                    raise RuntimeError(
+                        f"{self.name} has changed since it was recorded: record the page again, "
+                        f"or call {self.name}.run(...)"
+                    )
+        raise RuntimeError(f"{self.name}{call} is not recorded: call {self.name}.run(...)")
+
+
+def recorded(function: Callable[..., Any]) -> Recorded:
+    """Mark a function of a notebook as the long part of its protocol; see `Recorded`."""
+    return Recorded(function)
+
+
+def _leave(entry: dict[str, Any]) -> None:
+    from IPython.display import display
+
+    display({MIME: entry}, raw=True)

@@ -1,0 +1,47 @@
+"""Recorded functions: run for the record, looked up elsewhere, and never silently stale."""
+
+import json
+
+import pytest
+
+from actnorm import evidence, protocol
+
+
+def double(x, times=2):
+    """Return a multiple."""
+    return {"value": x * times}
+
+
+@pytest.fixture
+def record(monkeypatch):
+    """Run a function in the full tier and return the record's entry that it leaves."""
+    left = []
+    monkeypatch.setattr(protocol, "_leave", left.append)
+    monkeypatch.setenv("ACTNORM_TIER", "full")
+    assert protocol.recorded(double)(3, times=4) == {"value": 12}
+    monkeypatch.delenv("ACTNORM_TIER")
+    return json.loads(json.dumps(left.pop()))
+
+
+def test_a_recorded_result_is_looked_up_and_not_run(record, monkeypatch):
+    record["result"] = {"value": "from the record"}
+    monkeypatch.setattr(evidence, "records", lambda: {"page": {"recorded": [record]}})
+    function = protocol.recorded(double)
+    assert function(3, times=4) == {"value": "from the record"}
+    assert function.run(3, times=4) == {"value": 12}
+    assert function.__doc__ == "Return a multiple."
+    with pytest.raises(RuntimeError, match=r"double\[\[3\], \{\}\] is not recorded"):
+        function(3)
+
+
+def test_a_changed_function_says_that_its_record_is_stale(record, monkeypatch):
+    monkeypatch.setattr(evidence, "records", lambda: {"page": {"recorded": [record]}})
+    record["source"] = "another"
+    with pytest.raises(RuntimeError, match="double has changed since it was recorded"):
+        protocol.recorded(double)(3, times=4)
+
+
+def test_pages_without_recorded_parts_are_no_obstacle(monkeypatch):
+    monkeypatch.setattr(evidence, "records", lambda: {"page": {}})
+    with pytest.raises(RuntimeError, match="is not recorded"):
+        protocol.recorded(double)(3)
