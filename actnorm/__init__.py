@@ -24,6 +24,7 @@ from actnorm.evidence import (
     ratio_effect,
 )
 from actnorm.exercises import check
+from actnorm.probe import probe
 from actnorm.protocol import recorded
 from actnorm.replicas import adam, adamw, sgd, train, tune
 from actnorm.streams import stream
@@ -50,6 +51,7 @@ __all__ = [
     "gradients",
     "mean_effect",
     "paired_effect",
+    "probe",
     "ratio_effect",
     "recorded",
     "replicas",

@@ -554,6 +554,24 @@ class _Network(nn.Module):
         return function(self.model, *args)
 
 
+def _call(network: _Network, state: dict[str, Tensor], *args: Any) -> Any:
+    """Return the network's forward with these tensors in the place of its own.
+
+    Every module is named once and every place of a tied tensor is filled by name:
+    `functional_call`'s own tying leaves tensors behind in a module that is registered twice.
+    """
+    names = {id(v): k for k, v in chain(network.named_parameters(), network.named_buffers())}
+    tensors = {
+        f"{path}.{key}": state[names[id(value)]]
+        for path, module in network.named_modules()
+        for key, value in chain(
+            module.named_parameters(recurse=False, remove_duplicate=False),
+            module.named_buffers(recurse=False, remove_duplicate=False),
+        )
+    }
+    return functional_call(network, tensors, args, tie_weights=False)
+
+
 def _at_least_one(**named: int) -> None:
     for name, value in named.items():
         if value < 1:
@@ -705,7 +723,7 @@ def _gradient(
     mine = {name: value.detach().requires_grad_() for name, value in mine.items()}
 
     def value(mine: dict[str, Tensor], rest: dict[str, Tensor], batch: Part, noise: Part) -> Tensor:
-        scalar = functional_call(network, mine | rest, (loss, batch, noise))
+        scalar = _call(network, mine | rest, loss, batch, noise)
         if scalar.ndim:
             raise ValueError(f"loss must return a scalar, not a shape {tuple(scalar.shape)}")
         return scalar
@@ -771,7 +789,7 @@ def _measure(
     def metrics(
         params: dict[str, Tensor], buffers: dict[str, Tensor], part: Part
     ) -> dict[str, Tensor]:
-        found = functional_call(still, params | buffers, (evaluate, *part))
+        found = _call(still, params | buffers, evaluate, *part)
         for name, value in found.items():
             if value.ndim:
                 raise ValueError(f"evaluate must return scalars, not {name} {tuple(value.shape)}")

@@ -1,13 +1,11 @@
 """Time one training step of R networks, as ratios within one run.
 
-Run as ``python -m benchmarks.replicas [rows.json]``. Contenders take turns, round by round, so that
+Run as ``python -m benchmarks.replicas``. Contenders take turns, round by round, so that
 a busy machine slows all of them; each cell is a median over rounds.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,6 +19,7 @@ from torch.nn import functional as F
 
 from actnorm import replicas
 from actnorm.data import Split
+from benchmarks.timing import finish
 
 BATCH = 128
 
@@ -134,7 +133,7 @@ def _convolution(layer: nn.Conv2d, x: Tensor, first: bool) -> list[Callable[[], 
 
 def measure(
     counts: tuple[int, ...] = (1, 8, 32, 128), rounds: int = 3, compile: bool = True
-) -> pd.DataFrame:
+) -> list[dict]:
     """Return one row per network and R: milliseconds of the products, and ratios to them."""
     rows = []
     for name, (build, shape) in NETWORKS.items():
@@ -162,13 +161,8 @@ def measure(
                 | {f"loop / {key}": gains[key] for key in ("replicas", "compiled") if key in gains}
             )
             print(pd.DataFrame(rows[-1:]).round(2).T.to_string(header=False), "\n", flush=True)
-    return pd.DataFrame(rows).assign(torch=torch.__version__, threads=torch.get_num_threads())
+    return rows
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    table = measure()
-    print(table.round(2).to_string(index=False))
-    if len(sys.argv) > 1:
-        with open(sys.argv[1], "w") as file:
-            json.dump(table.to_dict("records"), file, indent=1)
+    finish("replicas", measure)

@@ -83,6 +83,12 @@ def tied_modules():
     return model
 
 
+def tied_bias():
+    model = nn.Sequential(nn.Linear(6, 6), nn.Softplus(), nn.Linear(6, 6), nn.Linear(6, 4))
+    model[2].bias = model[0].bias
+    return model
+
+
 def dictionary(outputs, targets):
     return F.cross_entropy(outputs["logits"], targets)
 
@@ -96,6 +102,7 @@ PROBLEMS = {
     "conv": (conv, F.cross_entropy),
     "transformer": (sequence, F.cross_entropy),
     "tied modules": (tied_modules, F.cross_entropy),
+    "tied bias": (tied_bias, F.cross_entropy),
     "shared module": (
         lambda: nn.Sequential(*[nn.Linear(6, 6)] * 2, nn.SELU(), nn.Linear(6, 4)),
         F.cross_entropy,
@@ -138,6 +145,14 @@ def test_variance_far_below_the_squared_mean_survives_float32():
     found = gradients.moments(model, inputs, torch.ones(1000, 1), lambda o, t: (o * t).sum())
     torch.testing.assert_close(found.variance["weight"], torch.tensor([[0.0625]]))
     assert found.variance["bias"].item() == 0
+
+
+def test_the_variance_of_equal_gradients_is_not_negative():
+    torch.manual_seed(0)
+    inputs, targets = torch.randn(1, 6).double().expand(7, 6), torch.zeros(7, dtype=torch.int64)
+    found = gradients.moments(mlp().double(), inputs, targets)
+    assert all((variance >= 0).all() for variance in found.variance.values())
+    assert gradients.relative_noise(found) < 1e-14
 
 
 def test_the_model_is_left_as_it_was(problem):

@@ -171,6 +171,11 @@ class Attention(nn.Module):
         return self.head(self.block(self.embed(x)).mean(1))
 
 
+def repeated() -> nn.Module:
+    layer = nn.Linear(6, 6)
+    return nn.Sequential(layer, nn.Tanh(), layer, nn.Linear(6, 3))
+
+
 def convolutional() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(2, 3, 3, padding=1, bias=False),
@@ -203,6 +208,7 @@ ZOO = {
     "gru": (lambda: Recurrent(nn.GRU), (4, 3)),
     "cell": (Cell, (4, 3)),
     "tied weights": (Tied, (6,)),
+    "a layer at two places": (repeated, (6,)),
     "attention": (Attention, (4, 3)),
 }
 
