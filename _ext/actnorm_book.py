@@ -8,6 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import vl_convert
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
@@ -60,6 +61,55 @@ class ExplorableOf(Directive):
         return [self.state.document.reporter.warning(f"no explorable in {path}", line=self.lineno)]
 
 
+def _wide(table: str) -> nodes.raw:
+    return nodes.raw("", f'{cards.style()}<div class="an-wide">{table}</div>', format="html")
+
+
+class Benchmarks(Directive):
+    """``{benchmarks} name``: a table of ``benchmarks/results/name.json``."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        env = self.state.document.settings.env
+        path = Path(env.srcdir, "benchmarks", "results", f"{self.arguments[0]}.json")
+        env.note_dependency(str(path))
+        report = json.loads(path.read_text(encoding="utf-8"))
+        rows = pd.DataFrame(report["rows"])
+        table = rows.to_html(
+            index=False, border=0, classes="an-table", float_format="{:.3g}".format, na_rep=""
+        )
+        note = (
+            f"<p><small>torch {report['torch']}, {report['threads']} thread,"
+            f" load average at the end {report['load'][0]}.</small></p>"
+        )
+        return [
+            nodes.raw("", f'{cards.style()}<div class="an-wide">{table}</div>{note}', format="html")
+        ]
+
+
+class Records(Directive):
+    """``{records}``: what each page's record took, and on what."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [
+            {
+                "page": page,
+                "seconds": f"{record['seconds']:.0f}",
+                "date": record["date"],
+                "commit": record["commit"][:10],
+                "machine": record["machine"],
+            }
+            | record["versions"]
+            for page, record in evidence.records().items()
+        ]
+        env = self.state.document.settings.env
+        for path in evidence.PACKAGE.glob("records/**/*.json"):
+            env.note_dependency(str(path))
+        table = pd.DataFrame(rows).to_html(index=False, border=0, classes="an-table")
+        return [_wide(table)]
+
+
 def write_vega(app: Sphinx, _: Exception | None) -> None:
     """Serve the charting library from the site, as one classic script that keeps its names."""
     bundle = Path(app.outdir, "_static", "vega.js")
@@ -103,6 +153,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the parts."""
     app.add_directive("ledger", Ledger)
     app.add_directive("explorable-of", ExplorableOf)
+    app.add_directive("benchmarks", Benchmarks)
+    app.add_directive("records", Records)
     app.connect("html-page-context", page_context, priority=900)
     app.connect("build-finished", write_vega)
     app.connect("build-finished", write_404)

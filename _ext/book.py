@@ -99,7 +99,7 @@ def _write(path: Path, content: bytes) -> None:
 def stage() -> None:
     """Lay out the book's sources with executed notebooks in the place of the bare ones."""
     files = {path: ROOT / path for path in map(Path, ("_toc.yml", "references.bib"))}
-    for pattern in ("*.md", "_static/*", "_ext/*.py", "chapters/**/*.md", "chapters/**/*.svg"):
+    for pattern in ("*.md", "_static/*", "_ext/*.py", "chapters/**/*.md", "benchmarks/**/*.json"):
         files |= {path.relative_to(ROOT): path for path in ROOT.glob(pattern)}
     files |= {path: EXECUTED / path for path in notebooks()}
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))

@@ -65,7 +65,8 @@ def record(page: str) -> None:
                     f"part {name} is registered on {registered.page} with {registered.replicas}"
                     f" replicas; this run has {n} on {page}"
                 )
-            parts[name] = {key: part[key] for key in part if key != "outcome"}
+            parts[name] = {key: getattr(registered, key) for key in evidence.REGISTERED}
+            parts[name] |= {key: part[key] for key in ("method", "unit", "level", "values")}
     if not claims:
         sys.exit(f"{page} judges no claim")
     path = evidence.PACKAGE / "records" / f"{page}.json"
@@ -81,6 +82,7 @@ def record(page: str) -> None:
         "claims": claims,
         "recorded": outputs(notebook, protocol.MIME),
     }
+    content["digest"] = evidence.digest(content)
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {path} in {seconds:.0f} s")
 

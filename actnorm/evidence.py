@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import tomllib
@@ -22,6 +23,7 @@ LEVEL = 0.99
 ROLES = ("core", "scope", "control", "identity")
 KINDS = ("greater", "equal", "bound")
 NOT_MEASURED = "not yet measured"
+REGISTERED = ("revision", "kind", "metric", "arms", "margin")  # what a record was judged by
 
 
 # Effects -----------------------------------------------------------------------------------------
@@ -432,6 +434,12 @@ def records() -> dict[str, dict[str, Any]]:
         )
         for path in sorted(root.glob("**/*.json"))
     }
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a record's content, which an edit by hand would break."""
+    content = {key: value for key, value in record.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def holm(p_values: Mapping[Any, float]) -> dict[Any, float]:

@@ -554,22 +554,27 @@ class _Network(nn.Module):
         return function(self.model, *args)
 
 
-def _call(network: _Network, state: dict[str, Tensor], *args: Any) -> Any:
-    """Return the network's forward with these tensors in the place of its own.
+def _caller(network: _Network) -> Callable[..., Any]:
+    """Return the network's forward as a function of its tensors by name, then its arguments.
 
     Every module is named once and every place of a tied tensor is filled by name:
     `functional_call`'s own tying leaves tensors behind in a module that is registered twice.
     """
     names = {id(v): k for k, v in chain(network.named_parameters(), network.named_buffers())}
-    tensors = {
-        f"{path}.{key}": state[names[id(value)]]
+    places = {
+        f"{path}.{key}": names[id(value)]
         for path, module in network.named_modules()
         for key, value in chain(
             module.named_parameters(recurse=False, remove_duplicate=False),
             module.named_buffers(recurse=False, remove_duplicate=False),
         )
     }
-    return functional_call(network, tensors, args, tie_weights=False)
+
+    def call(tensors: dict[str, Tensor], *args: Any) -> Any:
+        filled = {place: tensors[name] for place, name in places.items()}
+        return functional_call(network, filled, args, tie_weights=False)
+
+    return call
 
 
 def _at_least_one(**named: int) -> None:
@@ -721,9 +726,10 @@ def _gradient(
     count = len(next(iter(mine.values())))
     rest = {name: value for name, value in state.items() if name not in mine}
     mine = {name: value.detach().requires_grad_() for name, value in mine.items()}
+    call = _caller(network)
 
     def value(mine: dict[str, Tensor], rest: dict[str, Tensor], batch: Part, noise: Part) -> Tensor:
-        scalar = _call(network, mine | rest, loss, batch, noise)
+        scalar = call(mine | rest, loss, batch, noise)
         if scalar.ndim:
             raise ValueError(f"loss must return a scalar, not a shape {tuple(scalar.shape)}")
         return scalar
@@ -785,11 +791,12 @@ def _measure(
 ) -> Callable[[Part], dict[str, np.ndarray]]:
     """Return a function from a stacked part to every replica's metrics, in eval mode."""
     still = deepcopy(network).eval()
+    call = _caller(still)
 
     def metrics(
         params: dict[str, Tensor], buffers: dict[str, Tensor], part: Part
     ) -> dict[str, Tensor]:
-        found = _call(still, params | buffers, evaluate, *part)
+        found = call(params | buffers, evaluate, *part)
         for name, value in found.items():
             if value.ndim:
                 raise ValueError(f"evaluate must return scalars, not {name} {tuple(value.shape)}")

@@ -143,6 +143,14 @@ def test_every_judged_part_is_on_a_page_of_the_book():
     assert set(evidence.records()) == registered
 
 
+@pytest.mark.parametrize("command", ["check", "format --check"])
+def test_code_is_clean_and_formatted(command):
+    places = [ROOT / name for name in ("actnorm", "benchmarks", "chapters", "tests", "_ext")]
+    ruff = [sys.executable, "-m", "ruff", *command.split(), "--quiet", *places]
+    done = subprocess.run(ruff, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stdout
+
+
 # A reader's notebook
 
 

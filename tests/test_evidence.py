@@ -281,6 +281,7 @@ def test_registry_holds_the_37_claims_of_the_five_documents():
 def test_every_recorded_effect_and_verdict_follows_from_its_values():
     for page, record in evidence.records().items():
         assert record["page"] == page
+        assert record["digest"] == evidence.digest(record), "a record was edited by hand"
         assert record["seed"] == 0
         for problem, parts in record["claims"].items():
             claim = evidence.claim(problem)
@@ -288,7 +289,10 @@ def test_every_recorded_effect_and_verdict_follows_from_its_values():
                 registered = claim.part(name)
                 values = {key: np.array(arm) for key, arm in entry["values"].items()}
                 assert {len(arm) for arm in values.values()} == {registered.replicas}
-                assert entry["revision"] == registered.revision, "the record is out of date"
+                for key in evidence.REGISTERED:
+                    now = getattr(registered, key)
+                    now = list(now) if isinstance(now, tuple) else now
+                    assert entry[key] == now, f"{key} of {name} changed without a new revision"
                 low, high = _interval(entry["method"], values, entry["level"])
                 recorded = claim.recorded(name)
                 assert (recorded.low, recorded.high) == pytest.approx((low, high), rel=1e-9)
