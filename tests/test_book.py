@@ -165,7 +165,7 @@ def test_code_cells_are_small(notebook):
         sum(bool(line.strip()) for line in cell.source.splitlines())
         for cell in code_cells(notebook)
     )
-    assert lengths[len(lengths) // 2] <= 8
+    assert lengths[len(lengths) // 2] <= 6
     assert lengths[int(0.9 * (len(lengths) - 1))] <= 15
     assert lengths[-1] <= 30
 
