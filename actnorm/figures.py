@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import matplotlib as mpl
@@ -10,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -58,9 +61,16 @@ def log_axes(ax: Axes, which: str = "xy") -> Axes:
         getattr(ax, f"set_{name}scale")("log")
         axis = getattr(ax, f"{name}axis")
         axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(partial(_log_label, axis)))
         axis.set_minor_formatter(NullFormatter())
     return ax
+
+
+def _log_label(axis: Axis, value: float, _: int) -> str:
+    """Label powers of ten, and 2 and 5 between them where the axis is short."""
+    low, high = axis.get_view_interval()
+    power = math.isclose(math.log10(value) % 1, 0, abs_tol=1e-9)
+    return f"{value:g}" if power or high / low < 100 else ""
 
 
 def theory(x: Any, y: Any, *, ax: Axes, label: str | None = None, **kwargs: Any) -> Axes:

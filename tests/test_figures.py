@@ -1,0 +1,69 @@
+"""Figures and explorables: what they draw is what they were given."""
+
+import json
+
+import altair as alt
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+mpl.use("Agg")
+
+from actnorm import evidence, explorables, figures
+
+
+def test_measured_draws_means_and_intervals():
+    samples = np.random.default_rng(0).normal([1.0, 2.0], 0.1, (20, 2))
+    _, ax = figures.panels()
+    figures.measured([0, 1], samples, ax=ax)
+    dots = ax.containers[0][0].get_ydata()
+    assert dots == pytest.approx(samples.mean(0))
+    ends = [path.vertices[:, 1] for path in ax.containers[0][2][0].get_paths()]
+    expected = [evidence.mean_effect(column) for column in samples.T]
+    assert np.allclose(ends, [[e.low, e.high] for e in expected])
+
+
+def test_measured_is_geometric_on_a_logarithmic_axis():
+    samples = np.exp(np.random.default_rng(0).normal(1.0, 1.0, (20, 1)))
+    _, ax = figures.panels()
+    figures.log_axes(ax, "y")
+    figures.measured([0], samples, ax=ax)
+    assert ax.containers[0][0].get_ydata()[0] == pytest.approx(np.exp(np.log(samples).mean()))
+
+
+def test_arms_names_every_row():
+    _, ax = figures.panels()
+    figures.arms({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 4.0]}, ax=ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+    assert [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1] == [2.0, 3.0]
+
+
+def test_style_leaves_no_trace():
+    before = dict(mpl.rcParams)
+    figures.panels()
+    assert dict(mpl.rcParams) == before
+
+
+def test_explorable_is_one_spec_with_its_words():
+    chart = alt.Chart(alt.sequence(0, 2)).mark_line().encode(x="data:Q")
+    control = explorables.slider("c", "offset", -1, 1, start=0, step=0.5)
+    shown = explorables.explorable([chart], [control], 'A "line" & more')
+    bundle = shown._repr_mimebundle_()
+    assert bundle["text/plain"] == 'A "line" & more'
+    assert 'aria-label="A &quot;line&quot; &amp; more"' in bundle["text/html"]
+    assert json.dumps(shown.spec, sort_keys=True) in bundle["text/html"]
+    assert shown.spec["params"][0]["value"] == 0
+    assert bundle == shown._repr_mimebundle_()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: explorables.slider("c", "c", 0, 1, start=2, step=0.1), "start must lie in"),
+        (lambda: explorables.slider("c", "c", 0, 1, start=0, step=0), "step be positive"),
+        (lambda: explorables.explorable([], [], ""), "description must say"),
+    ],
+)
+def test_bad_explorables_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
