@@ -6,6 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from actnorm import descent, gaussian
 
 
@@ -25,6 +29,39 @@ def _offset_like_sigmoid(offset: float) -> bool:
     return math.isclose(reached, target, rel_tol=0.01)
 
 
+def _the_way_back(back: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    inputs, weights, bias = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((9, 5), (3, 5), (3,))
+    )
+    w, b = back(weights, bias)
+    neurons = torch.sigmoid((1 + inputs) / 2 @ weights.T + bias)
+    return torch.allclose(torch.tanh(inputs @ w.T + b), 2 * neurons - 1)
+
+
+def _width_for_a_thousand(width: float) -> bool:
+    n = round(width)
+    forward = np.diag([4.0] * n + [2.0])
+    forward[-1, :-1] = -2
+    return math.isclose(np.linalg.cond(forward) ** 2, 1000, rel_tol=0.03)
+
+
+def _off_center_crossing(mean: float) -> bool:
+    tanh, sigmoid = (gaussian.mean_slope(name, mean) for name in ("tanh", "sigmoid"))
+    return mean > 0 and math.isclose(tanh, sigmoid, rel_tol=0.02)
+
+
+def _ratio_of_mean_slopes(ratio: Callable[[float], float]) -> bool:
+    for q in (0.01, 1.0, 25.0):
+        tanh, sigmoid = (
+            gaussian.mean_slope(name, std=math.sqrt(q)) for name in ("tanh", "sigmoid")
+        )
+        if not math.isclose(ratio(q), tanh / sigmoid, rel_tol=1e-6):
+            return False
+    return True
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "law-of-coherence": (
         _law_of_coherence,
@@ -33,6 +70,22 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "offset-like-sigmoid": (
         _offset_like_sigmoid,
         "a common mean of one half weighs as much whatever shape carries it",
+    ),
+    "the-way-back": (
+        _the_way_back,
+        "a quarter of the weights undoes the scale, and the bias takes back what they now miss",
+    ),
+    "width-for-a-thousand": (
+        _width_for_a_thousand,
+        "the condition number grows with the square of the width, a quarter of it",
+    ),
+    "off-center-crossing": (
+        _off_center_crossing,
+        "the part of the Gaussian that still reaches tanh's peak makes up for the rest",
+    ),
+    "ratio-of-mean-slopes": (
+        _ratio_of_mean_slopes,
+        "the sigmoid is tanh with half the argument, so its variance counts a quarter",
     ),
 }
 
