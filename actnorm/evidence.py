@@ -332,7 +332,7 @@ def verdict(parts: Sequence[Part], effects: Mapping[str, Effect | None]) -> str:
     """Return a claim's verdict from the effects of its parts; only core parts decide.
 
     A pair of scope parts narrows it: *holds only when R* where one holds inside the regime R and
-    another fails outside it.
+    another fails outside it, unless some core parts hold and others fail, which no regime explains.
     """
     outcomes = {part.name: part.outcome(effects.get(part.name)) for part in parts}
     core = [outcomes[part.name] for part in parts if part.role == "core"]
@@ -340,6 +340,9 @@ def verdict(parts: Sequence[Part], effects: Mapping[str, Effect | None]) -> str:
         return NOT_MEASURED
     if "undecided" in core:
         return "undecided"
+    held = core.count("holds")
+    if 0 < held < len(core):
+        return "holds in part"
     for part in parts:
         if part.role == "scope" and part.side == "inside" and outcomes[part.name] == "holds":
             for other in parts:
@@ -347,8 +350,7 @@ def verdict(parts: Sequence[Part], effects: Mapping[str, Effect | None]) -> str:
                     other.name
                 ].startswith("fails"):
                     return f"holds only when {part.regime}"
-    held = core.count("holds")
-    return {len(core): "holds", 0: "does not hold"}.get(held, "holds in part")
+    return "holds" if held else "does not hold"
 
 
 def entry_of(effect: Effect) -> dict[str, Any]:

@@ -187,7 +187,10 @@ def test_a_pair_of_scope_parts_narrows_the_verdict(inside, outside, expected):
         replace(part("greater", 0.2, **scope, side="inside"), name="in"),
         replace(part("greater", 0.2, **scope, side="outside"), name="out"),
     ]
-    assert evidence.verdict(parts, {"core": H, "in": inside, "out": outside}) == expected
+    effects = {"core": H, "in": inside, "out": outside}
+    assert evidence.verdict(parts, effects) == expected
+    mixed = [*parts, replace(parts[0], name="other")]
+    assert evidence.verdict(mixed, effects | {"other": F}) == "holds in part"
 
 
 @given(low=floats, width=st.floats(0, 100), margin=st.floats(0, 100))
