@@ -36,16 +36,18 @@ class Recorded:
             result = json.loads(json.dumps(self.run(*args, **kwargs)))
             _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
             return result
-        for record in evidence.records().values():
-            for entry in record.get("recorded", ()):
-                if (entry["name"], entry["call"]) == (self.name, call):
-                    if entry["source"] == self.fingerprint:
-                        return entry["result"]
-                    raise RuntimeError(
-                        f"{self.name} has changed since it was recorded: record the page again, "
-                        f"or call {self.name}.run(...)"
-                    )
-        raise RuntimeError(f"{self.name}{call} is not recorded: call {self.name}.run(...)")
+        found = {
+            entry["source"]: entry["result"]
+            for record in evidence.records().values()
+            for entry in record.get("recorded", ())
+            if (entry["name"], entry["call"]) == (self.name, call)
+        }
+        if self.fingerprint in found:
+            return found[self.fingerprint]
+        how = "has changed since it was recorded" if found else f"{call} is not recorded"
+        raise RuntimeError(
+            f"{self.name} {how}: record the page again, or call {self.name}.run(...)"
+        )
 
 
 def recorded(function: Callable[..., Any]) -> Recorded:

@@ -30,7 +30,7 @@ def test_a_recorded_result_is_looked_up_and_not_run(record, monkeypatch):
     assert function(3, times=4) == {"value": "from the record"}
     assert function.run(3, times=4) == {"value": 12}
     assert function.__doc__ == "Return a multiple."
-    with pytest.raises(RuntimeError, match=r"double\[\[3\], \{\}\] is not recorded"):
+    with pytest.raises(RuntimeError, match=r"double \[\[3\], \{\}\] is not recorded"):
         function(3)
 
 
@@ -39,6 +39,13 @@ def test_a_changed_function_says_that_its_record_is_stale(record, monkeypatch):
     record["source"] = "another"
     with pytest.raises(RuntimeError, match="double has changed since it was recorded"):
         protocol.recorded(double)(3, times=4)
+
+
+def test_another_page_may_use_the_same_name(record, monkeypatch):
+    other = record | {"source": "another", "result": {"value": "not this"}}
+    pages = {"a": {"recorded": [other]}, "b": {"recorded": [record]}}
+    monkeypatch.setattr(evidence, "records", lambda: pages)
+    assert protocol.recorded(double)(3, times=4) == {"value": 12}
 
 
 def test_pages_without_recorded_parts_are_no_obstacle(monkeypatch):
