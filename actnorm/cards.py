@@ -122,7 +122,7 @@ def judgement_table(judgement: Judgement) -> str:
     return (
         f'{style()}<div class="an-card"><p><b>Claim {escape(judgement.claim.id)}</b>, as a whole:'
         f" {badge(judgement.claim.verdict)}</p>"
-        '<table class="an-table"><thead><tr><th>Part</th><th>This run</th><th>Outcome</th>'
+        '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th><th>Outcome</th>'
         f"<th>Recorded</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
