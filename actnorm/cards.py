@@ -122,8 +122,8 @@ def judgement_table(judgement: Judgement) -> str:
     return (
         f'{style()}<div class="an-card"><p><b>Claim {escape(judgement.claim.id)}</b>, as a whole:'
         f" {badge(judgement.claim.verdict)}</p>"
-        '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th><th>Outcome</th>'
-        f"<th>Recorded</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th>'
+        f"<th>Outcome</th><th>Recorded</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
