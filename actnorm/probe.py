@@ -59,8 +59,10 @@ _BLOCK = 2**15
 _PENDING = 32
 
 
-def _summary(x: Tensor, replica_axes: int, axis: int) -> tuple:
-    """Return count, mean, squared deviations, sign sums and extremes of the units on an axis."""
+def _summary(x: Tensor, replica_axes: int, axis: int) -> tuple[int, Tensor]:
+    """Return how many values each unit on an axis has, and a row of all units for each statistic:
+    mean, squared deviations, sum of signs, values that are not 0, least, largest.
+    """
     samples, positions = range(replica_axes, x.ndim + axis), range(axis + 1, 0)
     folds = [tuple(axes) for axes in (samples, positions) if axes]
 
@@ -71,11 +73,11 @@ def _summary(x: Tensor, replica_axes: int, axis: int) -> tuple:
 
     mean = fold(torch.mean, x)
     shape = [*x.shape[:replica_axes], *(1 for _ in samples), -1, *(1 for _ in positions)]
-    scatter = fold(torch.sum, (x - mean.view(shape)).square_())
-    sign = x.sign()
-    signs, nonzero = fold(torch.sum, sign), fold(torch.sum, sign.abs_())
-    extremes = fold(torch.amin, x), fold(torch.amax, x)
-    return x.numel() // mean.numel(), mean, scatter, signs, nonzero, *extremes
+    work = x - mean.view(shape)
+    rows = [mean, fold(torch.sum, work.square_())]
+    rows += [fold(torch.sum, torch.sign(x, out=work)), fold(torch.sum, work.abs_())]
+    rows += [fold(torch.amin, x), fold(torch.amax, x)]
+    return x.numel() // mean.numel(), torch.stack(rows)
 
 
 class _Sums:
@@ -91,7 +93,7 @@ class _Sums:
         self.replicas = replicas
         self.waiting: list[Tensor] = []
         self.size = 0
-        self.entries: list[tuple] = []
+        self.entries: list[tuple[int, Tensor]] = []
 
     def __bool__(self) -> bool:
         return bool(self.waiting or self.entries)
@@ -125,30 +127,32 @@ class _Sums:
         self.entries.append(_summary(x, len(self.replicas), -1))
         self.waiting, self.size = [], 0
 
-    def merge(self) -> tuple:
+    def merge(self) -> tuple[int, Tensor]:
         if self.waiting:
             self.flush()
         if len(self.entries) > 1:
-            counts, *columns = zip(*self.entries, strict=True)
-            means, *sums, lows, highs = (torch.stack(column) for column in columns)
-            means, total = means.double(), sum(counts)
+            counts, tables = zip(*self.entries, strict=True)
+            means, *sums, lows, highs = torch.stack(tables, 1).double()
+            total = sum(counts)
             n = means.new_tensor(counts).view(-1, *[1] * (means.ndim - 1))
             mean = (means * n).sum(0) / total
-            scatter, signs, nonzero = (column.double().sum(0) for column in sums)
+            scatter, signs, nonzero = (column.sum(0) for column in sums)
             scatter += (n * (means - mean).square_()).sum(0)
-            self.entries = [(total, mean, scatter, signs, nonzero, lows.amin(0), highs.amax(0))]
+            rows = [mean, scatter, signs, nonzero, lows.amin(0), highs.amax(0)]
+            self.entries = [(total, torch.stack(rows))]
         return self.entries[0]
 
     def units(self) -> dict[str, Any]:
-        n, mean, scatter, signs, nonzero, low, high = self.merge()
-        variance = scatter.double() / n
+        n, rows = self.merge()
+        mean, scatter, signs, nonzero, low, high = rows.double()
+        variance = scatter / n
         return {
             "n": n,
-            "mean": mean.double(),
+            "mean": mean,
             "std": variance.sqrt(),
-            "mean_square": variance + mean.double().square(),
-            "positive": (nonzero.double() + signs) / (2 * n),
-            "zero": 1 - nonzero.double() / n,
+            "mean_square": variance + mean.square(),
+            "positive": (nonzero + signs) / (2 * n),
+            "zero": 1 - nonzero / n,
             "min": low,
             "max": high,
         }
