@@ -1,12 +1,12 @@
 """Time one training step of R networks, as ratios within one run.
 
-Run as ``python -m benchmarks.replicas``. Contenders take turns, round by round, so that
-a busy machine slows all of them; each cell is a median over rounds.
+Run as ``python -m benchmarks.replicas``. Contenders take turns, round by round, and each cell is
+a median over rounds. The base is the bare matrix products of the R networks, one network after
+another, as a loop over them needs; *stacked products* are the same in one call per layer.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from actnorm import replicas
 from actnorm.data import Split
-from benchmarks.timing import finish
+from benchmarks.timing import clock, finish
 
 BATCH = 128
 
@@ -64,7 +64,7 @@ def stacked(build: Callable, data: Split, count: int, steps: int, *, compile: bo
         optimizer=replicas.adam(1e-3),
         loss=replicas.cross_entropy,
         replicas=range(count),
-        schedule=lambda step: stamps.append(time.perf_counter()) or 1.0,
+        schedule=lambda step: stamps.append(clock()) or 1.0,
         compile=compile,
         chunk=count,
     )
@@ -78,7 +78,7 @@ def loop(build: Callable, data: Split, count: int, steps: int, *, fused: bool) -
     inputs, targets = data.train
     durations = []
     for step in range(steps + 2):
-        start = time.perf_counter()
+        start = clock()
         for model, optimizer in zip(models, optimizers, strict=True):
             if step % 8 == 0:
                 order = torch.randperm(len(targets))
@@ -86,12 +86,26 @@ def loop(build: Callable, data: Split, count: int, steps: int, *, fused: bool) -
             optimizer.zero_grad()
             F.cross_entropy(model(inputs[batch]), targets[batch]).backward()
             optimizer.step()
-        durations.append(time.perf_counter() - start)
+        durations.append(clock() - start)
     return float(np.median(durations[2:]))
 
 
-def products(build: Callable, shape: tuple[int, ...], count: int, steps: int) -> float:
-    """Return the seconds of one step's matrix products and convolutions alone, stacked."""
+def products(
+    build: Callable, shape: tuple[int, ...], count: int, steps: int, *, stack: bool
+) -> float:
+    """Return the seconds of one step's matrix products and convolutions, and of nothing else."""
+    stacks = [count] if stack else [1] * count
+    work = [product for size in stacks for product in _products(build, shape, size)]
+    durations = []
+    for _ in range(steps + 2):
+        start = clock()
+        for product in work:
+            product()
+        durations.append(clock() - start)
+    return float(np.median(durations[2:]))
+
+
+def _products(build: Callable, shape: tuple[int, ...], count: int) -> list[Callable[[], object]]:
     work: list[Callable[[], object]] = []
     x = torch.randn(count, BATCH, *shape)
     for layer in build():
@@ -101,20 +115,14 @@ def products(build: Callable, shape: tuple[int, ...], count: int, steps: int) ->
             work += _convolution(layer, x, first=not work)
         with torch.no_grad():
             x = layer(x.flatten(0, 1)).unflatten(0, (count, BATCH))
-    durations = []
-    for _ in range(steps + 2):
-        start = time.perf_counter()
-        for product in work:
-            product()
-        durations.append(time.perf_counter() - start)
-    return float(np.median(durations[2:]))
+    return work
 
 
 def _linear(layer: nn.Linear, x: Tensor, first: bool) -> list[Callable[[], object]]:
-    weight = torch.randn(len(x), layer.in_features, layer.out_features)
+    weight = torch.randn(len(x), *layer.weight.shape)
     slope = torch.randn(len(x), BATCH, layer.out_features)
-    forward = [lambda: torch.bmm(x, weight), lambda: torch.bmm(x.mT, slope)]
-    return forward if first else [*forward, lambda: torch.bmm(slope, weight.mT)]
+    work = [lambda: torch.bmm(x, weight.mT), lambda: torch.bmm(slope.mT, x)]
+    return work if first else [*work, lambda: torch.bmm(slope, weight)]
 
 
 def _convolution(layer: nn.Conv2d, x: Tensor, first: bool) -> list[Callable[[], object]]:
@@ -141,7 +149,8 @@ def measure(
         for count in counts:
             steps = max(6, 200 // count)
             contenders = {
-                "products": partial(products, build, shape),
+                "products": partial(products, build, shape, stack=False),
+                "stacked products": partial(products, build, shape, stack=True),
                 "replicas": partial(stacked, build, data, compile=False),
                 "loop": partial(loop, build, data, fused=False),
                 "fused loop": partial(loop, build, data, fused=True),
