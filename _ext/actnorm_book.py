@@ -19,15 +19,23 @@ from actnorm import cards, evidence
 
 
 class Ledger(Directive):
-    """``{ledger}``: every claim with its verdict; ``:brief:`` for the same in miniature."""
+    """``{ledger}``: every claim with its verdict; ``:brief:`` for the same in miniature.
 
-    option_spec = {"brief": directives.flag}  # noqa: RUF012
+    ``:chapter: name`` keeps the claims that the chapter's pages judge.
+    """
+
+    option_spec = {"brief": directives.flag, "chapter": directives.unchanged}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
         for path in [*evidence.PACKAGE.glob("records/**/*.json"), *evidence.PACKAGE.glob("*.*")]:
             env.note_dependency(str(path))
-        rows = evidence.ledger()
+        chapter = self.options.get("chapter", "")
+        rows = [
+            row
+            for row in evidence.ledger()
+            if any(part["page"].startswith(chapter) for part in row["parts"])
+        ]
         here = env.app.builder.get_target_uri(env.docname)
         if "brief" in self.options:
             text = cards.ledger_strip(
@@ -42,6 +50,17 @@ class Ledger(Directive):
             }
             text = cards.ledger_table(rows, href)
         return [nodes.raw("", text, format="html")]
+
+
+def verdict_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
+    """``{verdict}`3174499` ``: a claim's verdict as a colored word, on a page with a ledger."""
+    return [nodes.raw("", cards.badge(evidence.claim(text).verdict), format="html")], []
+
+
+def effect_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
+    """``{effect}`3174499 slower` ``: a part's recorded effect with its interval."""
+    problem_id, part = text.split()
+    return [nodes.Text(cards.measured(evidence.claim(problem_id).recorded(part)))], []
 
 
 class ExplorableOf(Directive):
@@ -152,6 +171,8 @@ def page_context(app: Sphinx, page: str, template: str, context: dict[str, Any],
 def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the parts."""
     app.add_directive("ledger", Ledger)
+    app.add_role("verdict", verdict_role)
+    app.add_role("effect", effect_role)
     app.add_directive("explorable-of", ExplorableOf)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("records", Records)

@@ -1,13 +1,17 @@
 """Time a training step with and without a probe, as ratios within one run.
 
 Run as ``python -m benchmarks.probe``. Contenders take turns, round by round, so that a
-busy machine slows all of them; each ratio is a median over rounds.
+busy machine slows all of them; each ratio is a median over rounds. Two rivals take part where they
+are installed: delve gathers covariances of the outputs of linear and convolutional layers; captum
+reads activations in a forward pass of its own, and keeps nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -34,25 +38,47 @@ def conv_net() -> nn.Module:
     )
 
 
-NETWORKS = {"mlp": (mlp, (40,), 50), "conv": (conv_net, (3, 16, 16), 10)}
-PROBES = {
+NETWORKS = {"mlp": (mlp, (40,), 200), "conv": (conv_net, (3, 16, 16), 20)}
+
+
+@contextmanager
+def delve(model: nn.Module) -> Iterator[None]:
+    from delve import SaturationTracker
+
+    with tempfile.TemporaryDirectory() as folder:
+        tracker = SaturationTracker(folder, "csv", model, device="cpu")
+        yield
+        tracker.stop()
+
+
+@contextmanager
+def captum(model: nn.Module) -> Iterator[Callable]:
+    from captum.attr import LayerActivation
+
+    yield LayerActivation(model, [m for m in model.modules() if isinstance(m, nn.ReLU)]).attribute
+
+
+# Contexts around training; what they return is called with the inputs of each step, if it can be.
+PROBES: dict[str, Callable] = {
     "plain": lambda model: nullcontext(),
     "activations": lambda model: probe(model, gradients=False),
     "activations and gradients": probe,
     "both, every 10 steps": lambda model: probe(model, every=10),
-}
+} | {rival.__name__: rival for rival in (delve, captum) if importlib.util.find_spec(rival.__name__)}
 
 
 def training(build: Callable[[], nn.Module], shape: tuple[int, ...], steps: int, kind: str):
-    """Return what trains one network for some steps under one kind of probe."""
+    """Return what trains a fresh network for some steps under one kind of probe."""
     torch.manual_seed(0)
-    model, inputs, targets = build(), torch.randn(BATCH, *shape), torch.randint(10, (BATCH,))
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    watching = PROBES[kind](model)
+    inputs, targets = torch.randn(BATCH, *shape), torch.randint(10, (BATCH,))
 
     def train() -> None:
-        with watching:
+        model = build()
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
+        with PROBES[kind](model) as look:
             for _ in range(steps):
+                if callable(look):
+                    look(inputs)
                 optimizer.zero_grad()
                 F.cross_entropy(model(inputs), targets).backward()
                 optimizer.step()
@@ -60,7 +86,7 @@ def training(build: Callable[[], nn.Module], shape: tuple[int, ...], steps: int,
     return train
 
 
-def measure(rounds: int = 21) -> list[dict]:
+def measure(rounds: int = 11) -> list[dict]:
     """Return one row per network: milliseconds of a plain step, and ratios to it."""
     rows = []
     for name, (build, shape, steps) in NETWORKS.items():
