@@ -62,6 +62,35 @@ def _ratio_of_mean_slopes(ratio: Callable[[float], float]) -> bool:
     return True
 
 
+def _blocks_that_forget(blocks: float) -> bool:
+    return math.isclose(blocks, 10, abs_tol=0.5)
+
+
+def _memory_of_a_gain(memory: Callable[[float, int], float]) -> bool:
+    for gain, blocks in ((1.0, 3), (math.sqrt(0.5), 8), (0.9, 5), (1.1, 4)):
+        variance = 1.0
+        for _ in range(blocks):
+            variance = gain**2 * variance + 1
+        if not math.isclose(memory(gain, blocks), gain**blocks / math.sqrt(variance), rel_tol=1e-6):
+            return False
+    return True
+
+
+def _gain_of_a_leak(gain: Callable[[float], float]) -> bool:
+    for slope in (0.0, 0.01, 0.2, 0.5, 1.0):
+        kept = gaussian.length_map(
+            lambda x, a=slope: np.where(x > 0, x, a * x), 1.0, gain(slope) ** 2
+        )
+        if not math.isclose(kept, 1.0, rel_tol=1e-6):
+            return False
+    return True
+
+
+def _channels_that_fit(channels: float) -> bool:
+    taps, keeps = 4 * 4 / 2**2, gaussian.length_map("relu", 1.0, 1.0)
+    return math.isclose(channels * taps * 0.02**2 * keeps, 1.0, rel_tol=0.01)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "law-of-coherence": (
         _law_of_coherence,
@@ -86,6 +115,22 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "ratio-of-mean-slopes": (
         _ratio_of_mean_slopes,
         "the sigmoid is tanh with half the argument, so its variance counts a quarter",
+    ),
+    "blocks-that-forget": (
+        _blocks_that_forget,
+        "every aligned block halves the input's share, and ten halvings make a thousandth",
+    ),
+    "memory-of-a-gain": (
+        _memory_of_a_gain,
+        "the input is scaled in every block while each branch adds one unit of variance",
+    ),
+    "gain-of-a-leak": (
+        _gain_of_a_leak,
+        "half of the mean square passes whole, the other half times the slope squared",
+    ),
+    "channels-that-fit": (
+        _channels_that_fit,
+        "four taps from every channel, each halved by the ReLU, add up to the variance that left",
     ),
 }
 
