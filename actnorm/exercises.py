@@ -91,6 +91,35 @@ def _channels_that_fit(channels: float) -> bool:
     return math.isclose(channels * taps * 0.02**2 * keeps, 1.0, rel_tol=0.01)
 
 
+def _fold_the_mean(fold: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    inputs, weights, bias, mean = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((9, 5), (3, 5), (3,), (5,))
+    )
+    w, b = fold(weights, bias, mean)
+    return torch.allclose((inputs - mean) @ w.T + b, inputs @ weights.T + bias)
+
+
+def _subtract_enough(share: float) -> bool:
+    moments = gaussian.moments("sigmoid")
+    largest, _ = descent.offset_eigenvalues((1 - share) * moments.mean, moments.variance, 64)
+    return math.isclose(largest, 2, rel_tol=0.01)
+
+
+def _invariant_in_spite_of_padding(repaired: Callable[[torch.nn.Module, Tensor], Tensor]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 8, 16, generator=generator, dtype=torch.float64)
+    gain, offset = torch.rand(2, 2, 3, 1, 1, generator=generator, dtype=torch.float64) + 0.5
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        see = torch.nn.Conv2d(3, 4, 3, padding=1).double()
+    plain, styled = repaired(see, images), repaired(see, gain * images + offset)
+    one, other = plain
+    alive = plain.shape == see(images).shape and (one - other).abs().max() > 0.1
+    return bool(alive and torch.allclose(plain, styled, rtol=0.01, atol=0.01))
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "law-of-coherence": (
         _law_of_coherence,
@@ -131,6 +160,19 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "channels-that-fit": (
         _channels_that_fit,
         "four taps from every channel, each halved by the ReLU, add up to the variance that left",
+    ),
+    "fold-the-mean": (
+        _fold_the_mean,
+        "the bias takes over what the mean carried: centering changes no function, only the"
+        " coordinates in which it is learned",
+    ),
+    "subtract-enough": (
+        _subtract_enough,
+        "what is left of the mean counts squared, and times the width",
+    ),
+    "invariant-in-spite-of-padding": (
+        _invariant_in_spite_of_padding,
+        "normalized first, each channel reaches the border and its neighbors without its style",
     ),
 }
 
