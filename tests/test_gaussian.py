@@ -236,6 +236,16 @@ def test_the_correlation_map_rises_to_1(name, power):
     assert values[0] >= -1e-12
 
 
+def test_deep_networks_follow_their_asymptotic_laws():
+    q, c, laws = 1.0, 0.0, {}  # tanh at gain 1, ReLU at its critical gain
+    for layer in range(2, 61):
+        q, c = gaussian.length_map("tanh", q, 1.0), gaussian.correlation_map("relu", c)
+        laws[layer] = 1 / q, (1 - c) ** -0.5
+    tanh, relu = ((laws[60][k] - laws[40][k]) / 20 for k in range(2))
+    assert tanh == pytest.approx(2, rel=0.05)  # q -> 1 / (2 l)
+    assert relu == pytest.approx(2**0.5 / (3 * math.pi), rel=0.05)  # 1 - c -> 9 pi^2 / (2 l^2)
+
+
 def test_a_readers_own_callable_in_torch_or_numpy():
     expected = gaussian.expectation("tanh", 0.3, 2.0)
     for f in (torch.tanh, np.tanh, torch.nn.Tanh(), lambda x: x.tanh()):
