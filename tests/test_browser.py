@@ -8,6 +8,7 @@ import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from actnorm import descent, gaussian
@@ -127,30 +128,77 @@ def test_contrast_meets_wcag_aa(browser, served, name, scheme):
     page.context.close()
 
 
-def test_slider_moves_by_keyboard_and_shows_the_librarys_numbers(browser, served):
-    page, wrong = opened(browser, served + EXPLORED)
+def readout(mean, variance, width):
+    """Largest eigenvalue, and the steps to a tenth in the others' direction."""
+    largest, _ = descent.offset_eigenvalues(mean, variance, width)
+    return largest, math.log(0.1) / (2 * math.log(1 - variance / largest))
+
+
+def mean_slopes(std):
+    return gaussian.mean_slope("tanh", std=std), gaussian.mean_slope("sigmoid", std=std)
+
+
+def remapped(width):
+    forward = np.diag([4.0] * int(width) + [2.0])
+    forward[-1, :-1] = -2
+    steps = readout(0.5, gaussian.moments("tanh").variance / 4, int(width))[1]
+    return np.linalg.cond(forward) ** 2, steps
+
+
+def part_of_the_mean(share):
+    sigmoid = gaussian.moments("sigmoid")
+    return readout((1 - share) * sigmoid.mean, sigmoid.variance, 64)
+
+
+def blocks(gain, depth):
+    """Variance, memory and gradient of a residual network whose first block is plain."""
+    variance, kept, energy = 2.0, 1.0, 1 + math.pi / (math.pi - 1)
+    for _ in range(int(depth) - 1):
+        energy *= gain + math.pi / (math.pi - 1) / variance
+        variance, kept = gain * variance + 1, gain * kept
+    return variance, math.sqrt(kept / variance), math.sqrt(energy)
+
+
+def fresh_relu(gain, depth):
+    q, c = gain**2, 0.0
+    for _ in range(int(depth) - 1):
+        c = gaussian.correlation_map("relu", c, q)
+        q = gaussian.length_map("relu", q, gain**2)
+    return q, q * (1 - c)
+
+
+LAWS = {
+    "sign-coherence": lambda offset: readout(offset, gaussian.moments("tanh").variance, 64),
+    "slope-at-the-origin": mean_slopes,
+    "two-curves-one-family": remapped,
+    "forced-centring": part_of_the_mean,
+    "residual-alignment": blocks,
+    "variance-decay": fresh_relu,
+}
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_sliders_move_by_keyboard_and_show_the_librarys_numbers(browser, served, name):
+    page, wrong = opened(browser, f"{served}chapters/zero-centering/{name}.html")
     chart = page.locator(".explorable").first
-    slider = chart.locator("input[type=range]")
-    curve = chart.locator(".mark-trail path").last
-    s2 = gaussian.moments("tanh").variance
-    slider.focus()
-    shapes, moduli = set(), set()
-    for key in ["Home", *["ArrowRight"] * 3, "End", *["ArrowLeft"] * 7]:
-        page.keyboard.press(key)
-        page.wait_for_timeout(60)
-        shapes.add(curve.get_attribute("d"))
-        c = float(slider.input_value())
-        moduli.add(abs(c))
-        shown = chart.locator("svg [aria-label]").evaluate_all(
-            "nodes => nodes.map(node => node.getAttribute('aria-label'))"
-        )
-        pairs = {tuple(map(float, t.split())) for t in shown if re.fullmatch(r"[\d.]+ [\d.]+", t)}
-        assert len(pairs) == 1
-        eigenvalue, steps = pairs.pop()
-        exact, _ = descent.offset_eigenvalues(c, s2, 64)
-        assert eigenvalue == pytest.approx(exact, abs=1e-6 * exact)
-        assert steps == pytest.approx(math.log(0.1) / (2 * math.log(1 - s2 / exact)), rel=1e-6)
-    assert len(shapes) == len(moduli) == 8
+    sliders = chart.locator("input[type=range]").all()
+    for slider in sliders:
+        slider.focus()
+        pictures = set()
+        for key in ["Home", *["ArrowRight"] * 2, "End", *["ArrowLeft"] * 3]:
+            page.keyboard.press(key)
+            page.wait_for_timeout(80)
+            pictures.add(chart.locator("svg").inner_html())
+            labels = chart.locator("svg [aria-label]").evaluate_all(
+                "nodes => nodes.map(node => node.getAttribute('aria-label'))"
+            )
+            shown = {t for t in labels if re.fullmatch(r"[-\d.e]+( [-\d.e]+)+", t)}
+            exact = LAWS[name](*(float(each.input_value()) for each in sliders))
+            (text,) = shown
+            rounding = 0 if "e" in text else 6e-9
+            found = list(map(float, text.split()))
+            assert found == pytest.approx(exact, rel=1e-6, abs=rounding)
+        assert len(pictures) == 7
     assert not wrong
     page.context.close()
 
