@@ -192,7 +192,7 @@ def test_sliders_move_by_keyboard_and_show_the_librarys_numbers(browser, served,
             labels = chart.locator("svg [aria-label]").evaluate_all(
                 "nodes => nodes.map(node => node.getAttribute('aria-label'))"
             )
-            shown = {t for t in labels if re.fullmatch(r"[-\d.e]+( [-\d.e]+)+", t)}
+            shown = {t for t in labels if re.fullmatch(r"[-+\d.e]+( [-+\d.e]+)+", t)}
             exact = LAWS[name](*(float(each.input_value()) for each in sliders))
             (text,) = shown
             rounding = 0 if "e" in text else 6e-9
