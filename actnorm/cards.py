@@ -114,8 +114,8 @@ def judgement_table(judgement: Judgement) -> str:
         )
         rows += (
             f"<tr><td><b>{escape(name)}</b><br><small>{part.role}: {escape(part.asserts)}</small>"
-            f'</td><td class="an-number">{measured(effect)}{picture}</td>'
-            f"<td>{badge(part.outcome(effect))}</td>"
+            f'</td><td class="an-number">{measured(effect)}{picture}'
+            f"{badge(part.outcome(effect))}</td>"
             f'<td class="an-number" data-label="Recorded: ">{measured(recorded)}<br>'
             f"{badge(part.outcome(recorded))}</td></tr>"
         )
@@ -123,7 +123,7 @@ def judgement_table(judgement: Judgement) -> str:
         f'{style()}<div class="an-card"><p><b>Claim {escape(judgement.claim.id)}</b>, as a whole:'
         f" {badge(judgement.claim.verdict)}</p>"
         '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th>'
-        f"<th>Outcome</th><th>Recorded</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<th>Recorded</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
