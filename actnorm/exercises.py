@@ -62,6 +62,12 @@ def _ratio_of_mean_slopes(ratio: Callable[[float], float]) -> bool:
     return True
 
 
+def _contrast_that_fades(contrast: float) -> bool:
+    channel = contrast * math.sqrt(0.02) * torch.tensor([[[1.0, -1.0]]], dtype=torch.float64)
+    output = torch.nn.functional.instance_norm(channel, eps=1e-5)
+    return contrast > 0 and math.isclose(output.abs().max(), 0.99, rel_tol=1e-3)
+
+
 def _blocks_that_forget(blocks: float) -> bool:
     return math.isclose(blocks, 10, abs_tol=0.5)
 
@@ -173,6 +179,10 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "invariant-in-spite-of-padding": (
         _invariant_in_spite_of_padding,
         "normalized first, each channel reaches the border and its neighbors without its style",
+    ),
+    "contrast-that-fades": (
+        _contrast_that_fades,
+        "the output is short by half of ε over the variance that is left",
     ),
 }
 
