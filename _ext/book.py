@@ -135,9 +135,9 @@ def site() -> None:
             " `make clean` and `make book` install the right one."
         )
     stage()
-    command = [sys.executable, "-m", "jupyter_book.cli.main"]
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(SOURCE)]
-    command += ["--path-output", str(ROOT), "-W", "--keep-going", "-q"]
+    # All pages: where no page has changed, a new style sheet would not be copied.
+    command += ["--path-output", str(ROOT), "--all", "-W", "--keep-going", "-q"]
     done = subprocess.run(command, check=False)
     if done.returncode:
         sys.exit(done.returncode)
