@@ -4,7 +4,8 @@ document.addEventListener("DOMContentLoaded", () => {
   if (!ledger) return;
   const claims = [...ledger.querySelectorAll(".an-claim")];
   const options = (name) => [...new Set(claims.flatMap((claim) =>
-    name === "sources" ? claim.dataset.sources.split(" ") : [claim.dataset[name]]))];
+    name === "sources" ? claim.dataset.sources.split(" ")
+      : [claim.dataset.verdict.replace(/ when .*/, " when")]))];
   const form = document.createElement("form");
   form.className = "an-filter";
   const add = (label, control) => {
