@@ -55,13 +55,17 @@ _COLUMNS = [
     *("output_mean", "output_std", "output_min", "output_max", "output_zero"),
     *("gradient_mean_square", "gradient_zero", "nonfinite"),
 ]
-_BLOCK = 2**15
+_BLOCK = 2**16
 _PENDING = 32
 
 
-def _summary(x: Tensor, replica_axes: int, axis: int) -> tuple[int, Tensor]:
+Summary = tuple[int, Tensor]
+
+
+def _summary(x: Tensor, replica_axes: int, axis: int, before: Summary | None = None) -> Summary:
     """Return how many values each unit on an axis has, and a row of all units for each statistic:
-    mean, squared deviations, sum of signs, values that are not 0, least, largest.
+    mean, squared deviations, sum of signs, values that are not 0, least, largest. Of the values
+    `before` a ReLU most of these are known.
     """
     samples, positions = range(replica_axes, x.ndim + axis), range(axis + 1, 0)
     folds = [tuple(axes) for axes in (samples, positions) if axes]
@@ -75,8 +79,12 @@ def _summary(x: Tensor, replica_axes: int, axis: int) -> tuple[int, Tensor]:
     shape = [*x.shape[:replica_axes], *(1 for _ in samples), -1, *(1 for _ in positions)]
     work = x - mean.view(shape)
     rows = [mean, fold(torch.sum, work.square_())]
-    rows += [fold(torch.sum, torch.sign(x, out=work)), fold(torch.sum, work.abs_())]
-    rows += [fold(torch.amin, x), fold(torch.amax, x)]
+    if before is None:
+        rows += [fold(torch.sum, torch.sign(x, out=work)), fold(torch.sum, work.abs_())]
+        rows += [fold(torch.amin, x), fold(torch.amax, x)]
+    else:
+        signs, nonzero, *extremes = before[1][2:]
+        rows += [(signs + nonzero) / 2] * 2 + [extreme.clamp_min(0) for extreme in extremes]
     return x.numel() // mean.numel(), torch.stack(rows)
 
 
@@ -93,12 +101,12 @@ class _Sums:
         self.replicas = replicas
         self.waiting: list[Tensor] = []
         self.size = 0
-        self.entries: list[tuple[int, Tensor]] = []
+        self.entries: list[Summary] = []
 
     def __bool__(self) -> bool:
         return bool(self.waiting or self.entries)
 
-    def add(self, x: Tensor, axis: int) -> Tensor | tuple:
+    def add(self, x: Tensor, axis: int, before: Summary | None = None) -> Tensor | Summary:
         """Add values whose first axes are replicas, and whose units are on axis `axis` < 0."""
         k = len(self.replicas)
         while x.ndim - k < 2:
@@ -107,9 +115,9 @@ class _Sums:
             x = x.float()
         if axis == -1 and x.numel() < _BLOCK:
             return self.share(x.flatten(k, -2).clone())
-        return self.share(_summary(x, k, axis))
+        return self.share(_summary(x, k, axis, before))
 
-    def share(self, item: Tensor | tuple) -> Tensor | tuple:
+    def share(self, item: Tensor | Summary) -> Tensor | Summary:
         """Add, and return, what another's `add` returned for the same values."""
         if isinstance(item, Tensor):
             self.waiting.append(item)
@@ -127,7 +135,7 @@ class _Sums:
         self.entries.append(_summary(x, len(self.replicas), -1))
         self.waiting, self.size = [], 0
 
-    def merge(self) -> tuple[int, Tensor]:
+    def merge(self) -> Summary:
         if self.waiting:
             self.flush()
         if len(self.entries) > 1:
@@ -164,6 +172,9 @@ class _Site:
     def __init__(self, name: str, kind: str, replicas: torch.Size) -> None:
         self.name, self.kind = name, kind
         self.input, self.output, self.gradient = (_Sums(replicas) for _ in range(3))
+
+
+Taken = tuple[_Site, int, Tensor | Summary]
 
 
 class _Mode(TorchFunctionMode):
@@ -242,7 +253,7 @@ class Probe:
         self._passes = 0
         self._open: ExitStack | None = None
         self._stack: list[str] = []
-        self._watched: list[tuple[_Site, int] | None] = []
+        self._watched: list[Taken | None] = []
         self._pushed = False
         self._calls: Counter[str] = Counter()
         self._axes: dict[int, int] = {}
@@ -325,7 +336,7 @@ class Probe:
         self._unrecognised[f"{self._stack[-1] or '(root)'}: {what}"] += 1
 
     @_unseen
-    def _take(self, kind: str, x: Any) -> tuple[_Site, int] | None:
+    def _take(self, kind: str, x: Any) -> Taken | None:
         """Measure the input of a call, before an in-place function can overwrite it."""
         if not isinstance(x, Tensor) or not x.is_floating_point() or x.numel() == 0:
             self._miss(kind)
@@ -349,7 +360,7 @@ class Probe:
         if last() is values and state == [_version(values), axis]:
             _apart(site.input.share, item)
         else:
-            _apart(site.input.add, values, axis)
+            item = _apart(site.input.add, values, axis)
         if self._gradients:
 
             @_unseen
@@ -358,14 +369,15 @@ class Probe:
                     _apart(site.gradient.add, g, axis)
 
             _on_gradient(x, act)
-        return site, axis
+        return site, axis, item
 
     @_unseen
-    def _give(self, taken: tuple[_Site, int] | None, out: Any) -> None:
+    def _give(self, taken: Taken | None, out: Any) -> None:
         if taken is not None and isinstance(out, Tensor):
-            site, axis = taken
+            site, axis, item = taken
             values, _ = _plain(out)
-            item = _apart(site.output.add, values, axis)
+            before = item if site.kind == "relu" and isinstance(item, tuple) else None
+            item = _apart(site.output.add, values, axis, before)
             self._last = weakref.ref(values), _version(values), axis, item
 
     @property
