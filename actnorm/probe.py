@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.nn.modules import module as modules
 from torch.overrides import TorchFunctionMode
 
 
@@ -253,7 +252,7 @@ class Probe:
         self._passes = 0
         self._open: ExitStack | None = None
         self._stack: list[str] = []
-        self._watched: list[Taken | None] = []
+        self._watched = False
         self._pushed = False
         self._calls: Counter[str] = Counter()
         self._axes: dict[int, int] = {}
@@ -264,12 +263,9 @@ class Probe:
         if self._open is not None:
             raise RuntimeError("this probe is already open: make another with an.probe(model)")
         with ExitStack() as stack:
-            stack.callback(self._end)
-            for handle in (
-                modules.register_module_forward_pre_hook(self._before),
-                modules.register_module_forward_hook(self._after, always_call=True),
-            ):
-                stack.callback(handle.remove)
+            # As torch.fx does: hooks would send each call of each module a long way round.
+            stack.callback(setattr, nn.Module, "__call__", nn.Module.__call__)
+            nn.Module.__call__ = self._calling()
             if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             self._open = stack.pop_all()
@@ -279,42 +275,53 @@ class Probe:
         self._open, stack = None, self._open
         stack.close()
 
-    # A pass lasts from the outermost call of one of the model's modules until it returns.
+    def _calling(self) -> Callable:
+        """Return what stands in for the call of every module while the probe is open.
 
-    def _before(self, module: nn.Module, args: tuple) -> None:
-        path = self._paths.get(id(module))
-        if path is None or torch._C._current_graph_task_id() != -1:  # checkpoints run again
-            return
-        if not self._stack:
-            self._calls.clear()
-            self._axes.clear()
-            self._pushed = self._passes % self._every == 0
-            self._passes += 1
-            if self._pushed:
-                self._mode.__enter__()
-        self._stack.append(path)
-        if self._pushed and isinstance(module, torch.jit.ScriptModule):
-            self._miss("ScriptModule")
-        if self._pushed and id(module) in self._watch and not self._watched:
-            self._watched.append(self._take(type(module).__name__, args[0] if args else None))
-        elif self._watched:
-            self._watched.append(None)
+        A pass lasts from the outermost call of one of the model's modules until it returns.
+        """
+        call, paths, stack = nn.Module.__call__, self._paths, self._stack
 
-    def _after(self, module: nn.Module, args: tuple, output: Any) -> None:
-        if id(module) not in self._paths or torch._C._current_graph_task_id() != -1:
-            return
-        if self._watched and (taken := self._watched.pop()) is not None:
-            self._give(taken, output)
-        self._stack.pop()
-        if not self._stack:
-            self._end()
+        def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            path = paths.get(id(module))
+            if path is None or torch._C._current_graph_task_id() != -1:  # checkpoints run again
+                return call(module, *args, **kwargs)
+            if not stack:
+                self._begin()
+            stack.append(path)
+            try:
+                if not self._pushed:
+                    return call(module, *args, **kwargs)
+                if isinstance(module, torch.jit.ScriptModule):
+                    self._miss("ScriptModule")
+                if id(module) not in self._watch or self._watched:
+                    return call(module, *args, **kwargs)
+                taken = self._take(type(module).__name__, args[0] if args else None)
+                self._watched = True
+                try:
+                    out = call(module, *args, **kwargs)
+                finally:
+                    self._watched = False
+                self._give(taken, out)
+                return out
+            finally:
+                stack.pop()
+                if self._pushed and not stack:
+                    self._end()
+
+        return calling
+
+    def _begin(self) -> None:
+        self._calls.clear()
+        self._axes.clear()
+        if self._passes % self._every == 0:
+            self._pushed = True
+            self._mode.__enter__()
+        self._passes += 1
 
     def _end(self) -> None:
-        self._stack.clear()
-        self._watched.clear()
-        if self._pushed:
-            self._pushed = False
-            self._mode.__exit__(None, None, None)
+        self._pushed = False
+        self._mode.__exit__(None, None, None)
 
     def _see(self, func: Callable, args: tuple, kwargs: dict) -> Any:
         name = getattr(func, "__name__", repr(func)).strip("_")
