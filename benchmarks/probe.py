@@ -9,6 +9,7 @@ reads activations in a forward pass of its own, and keeps nothing.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -45,6 +46,7 @@ NETWORKS = {"mlp": (mlp, (40,), 200), "conv": (conv_net, (3, 16, 16), 20)}
 def delve(model: nn.Module) -> Iterator[None]:
     from delve import SaturationTracker
 
+    logging.getLogger("delve").setLevel("WARNING")
     with tempfile.TemporaryDirectory() as folder:
         tracker = SaturationTracker(folder, "csv", model, device="cpu")
         yield
