@@ -79,12 +79,21 @@ def _summary(x: Tensor, replica_axes: int, axis: int, before: Summary | None = N
     work = x - mean.view(shape)
     rows = [mean, fold(torch.sum, work.square_())]
     if before is None:
-        rows += [fold(torch.sum, torch.sign(x, out=work)), fold(torch.sum, work.abs_())]
+        rows += [fold(torch.sum, torch.sign(x, out=work)), _nonzero(work, mean, fold)]
         rows += [fold(torch.amin, x), fold(torch.amax, x)]
     else:
         signs, nonzero, *extremes = before[1][2:]
         rows += [(signs + nonzero) / 2] * 2 + [extreme.clamp_min(0) for extreme in extremes]
     return x.numel() // mean.numel(), torch.stack(rows)
+
+
+def _nonzero(signs: Tensor, like: Tensor, fold: Callable) -> Tensor:
+    """Return how many signs of each unit are not 0; they may be overwritten."""
+    flat, count = signs.flatten(), signs.numel()
+    # Most often all, which one product tells. Whole numbers are exact below 2^24.
+    if signs.is_cpu and count < 2**24 and torch.dot(flat, flat) == count:
+        return torch.full_like(like, count // like.numel())
+    return fold(torch.sum, signs.abs_())
 
 
 class _Sums:

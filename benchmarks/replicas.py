@@ -140,7 +140,7 @@ def _convolution(layer: nn.Conv2d, x: Tensor, first: bool) -> list[Callable[[], 
 
 
 def measure(
-    counts: tuple[int, ...] = (1, 8, 32, 128), rounds: int = 3, compile: bool = True
+    counts: tuple[int, ...] = (1, 8, 32, 128), rounds: int = 5, compile: bool = True
 ) -> list[dict]:
     """Return one row per network and R: milliseconds of the products, and ratios to them."""
     rows = []
