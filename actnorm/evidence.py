@@ -307,6 +307,7 @@ class Judgement:
             "claim": self.claim.id,
             "page": self.page,
             "seed": streams.seed(),
+            "replica_steps": streams.SPENT["replica-steps"],
             "parts": {
                 name: {
                     "revision": self.claim.part(name).revision,

@@ -439,6 +439,7 @@ def train(
     ):
         # An operation without a vmap rule is looped over the replicas: slow, and right.
         warnings.filterwarnings("ignore", message="There is a performance drop")
+        streams.SPENT["replica-steps"] += steps * len(turns) * len(replicas)
         return join([together(columns) for columns in chunks])
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import Counter
 
 import numpy as np
 import torch
 
 STREAMS = ("split", "init", "batches", "noise")
+# What this process has trained, in replica-steps: a page's evidence says what it cost.
+SPENT: Counter[str] = Counter()
 
 
 def seed() -> int:

@@ -1,5 +1,6 @@
 """The book as a whole: what is said in two places agrees, and a reader's notebook is clean."""
 
+import ast
 import importlib.metadata
 import importlib.util
 import json
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+import actnorm
 from actnorm import cli, evidence
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +28,8 @@ PAGES = [path.relative_to(ROOT / "chapters").with_suffix("").as_posix() for path
 spec = importlib.util.spec_from_file_location("book", ROOT / "_ext" / "book.py")
 book = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(book)
+
+REPLICA_STEPS = 200_000  # about a minute of two cores, for the networks of this book
 
 
 def read(path):
@@ -151,6 +156,43 @@ def test_code_is_clean_and_formatted(command):
     assert not done.returncode, done.stdout
 
 
+# What readers call on their own networks, whoever calls it here; and the command.
+WANTED = {
+    *actnorm.__all__,
+    *("chi", "correlation_map", "critical_gain", "critical_init", "mean_slope", "slope_energy"),
+    *("noise_scale", "per_sample", "relative_noise", "sign_coherence", "classification", "main"),
+}
+
+
+def names(source):
+    """Count what a source reads: names, attributes and imports, not definitions."""
+    return Counter(
+        getattr(node, "id", None) or getattr(node, "attr", None) or node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias)
+    )
+
+
+def test_what_one_notebook_calls_lives_in_it():
+    files = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("actnorm/*.py")}
+    public = {
+        node.name
+        for source in files.values()
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    inside = Counter()
+    for path in [*files, *ROOT.glob("_ext/*.py")]:
+        if path.name != "__init__.py":
+            inside += names(path.read_text(encoding="utf-8"))
+    pages = Counter()
+    for path in NOTEBOOKS:
+        sources = (re.sub(r"(?m)^\s*%.*", "pass", c.source) for c in code_cells(read(path)))
+        pages.update(set().union(*map(names, sources)))
+    lonely = {name for name in public if not inside[name] and pages[name] < 2}
+    assert lonely - WANTED == set()
+
+
 # A reader's notebook
 
 
@@ -237,6 +279,12 @@ def test_live_evidence_agrees_with_the_record(executed):
             assert evidence.contradiction(claim.part(name), live, recorded, total) is None
             if piece["seed"] == 0 and live.n == recorded.n:
                 assert live.estimate == pytest.approx(recorded.estimate, rel=1e-3, abs=1e-6)
+
+
+def test_live_run_stays_within_its_budget(executed):
+    _, notebook = executed
+    spent = [piece["replica_steps"] for piece in cli.outputs(notebook, evidence.MIME)]
+    assert max(spent) <= REPLICA_STEPS
 
 
 # The build
