@@ -203,6 +203,31 @@ def test_sliders_move_by_keyboard_and_show_the_librarys_numbers(browser, served,
     page.context.close()
 
 
+def test_law_of_two_streams_passes_through_what_the_layers_did(browser, served):
+    """Its law holds fitted numbers of one convolution; the dots come from torch's own layers."""
+    page, wrong = opened(browser, served + "chapters/zero-centering/two-streams.html")
+    chart = page.locator(".explorable").first
+    dots = chart.evaluate(
+        """element => Object.values(element.view.getState({data: () => true}).data).flat()
+            .filter(row => row.style && row.norm !== "instance")"""
+    )
+    assert len({dot["style"] for dot in dots}) == 2
+    for dot in dots:
+        label = chart.evaluate(
+            """async (element, [g, o]) => {
+                await element.view.signal("g", g).signal("brightness", o).runAsync();
+                return [...element.querySelectorAll("svg [aria-label]")]
+                    .map(node => node.getAttribute("aria-label"));
+            }""",
+            [float(dot["style"].removeprefix("g = ")), dot["o"]],
+        )
+        (text,) = {t for t in label if re.fullmatch(r"[-+\d.e]+( [-+\d.e]+)+", t)}
+        shown = dict(zip(("layer", "batch"), map(float, text.split()), strict=True))
+        assert shown[dot["norm"]] == pytest.approx(dot["change"], rel=1e-3, abs=1e-3)
+    assert not wrong
+    page.context.close()
+
+
 def test_explorable_shows_a_picture_without_scripts(browser, served):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
