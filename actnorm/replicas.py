@@ -91,7 +91,7 @@ def cross_entropy(model: nn.Module, batch: Part, noise: Part) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return torch's cross-entropy, bit by bit; its softmax over a short last axis is slow."""
+    """Return torch's cross-entropy to rounding; its softmax over a short last axis is slow."""
     if logits.ndim == 2 and targets.ndim == 1:
         logs = nn.functional.log_softmax(logits.t(), 0)
         return -logs.gather(0, targets[None]).mean()
