@@ -88,7 +88,7 @@ def training(build: Callable[[], nn.Module], shape: tuple[int, ...], steps: int,
     return train
 
 
-def measure(rounds: int = 11) -> list[dict]:
+def measure(rounds: int = 31) -> list[dict]:
     """Return one row per network: milliseconds of a plain step, and ratios to it."""
     rows = []
     for name, (build, shape, steps) in NETWORKS.items():
