@@ -8,6 +8,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import lru_cache
 from typing import Any, Self
 
 import pandas as pd
@@ -185,6 +186,11 @@ class _Site:
 Taken = tuple[_Site, int, Tensor | Summary]
 
 
+@lru_cache
+def _name(func: Callable) -> str:
+    return getattr(func, "__name__", repr(func)).strip("_")
+
+
 class _Mode(TorchFunctionMode):
     def __init__(self, see: Callable) -> None:
         super().__init__()
@@ -333,7 +339,7 @@ class Probe:
         self._mode.__exit__(None, None, None)
 
     def _see(self, func: Callable, args: tuple, kwargs: dict) -> Any:
-        name = getattr(func, "__name__", repr(func)).strip("_")
+        name = _name(func)
         if name in ACTIVATIONS or name in NORMALIZATIONS:
             if not self._watched:
                 taken = self._take(name, args[0] if args else kwargs.get("input"))
