@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._C import _functorch
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 
@@ -57,15 +58,17 @@ _COLUMNS = [
 ]
 _BLOCK = 2**16
 _PENDING = 32
-
+_ROWS = ("mean", "scatter", "signs", "nonzero", "low", "high")
 
 Summary = tuple[int, Tensor]
+Rows = dict[str, Tensor]
+After = Callable[[Summary], Rows]
 
 
-def _summary(x: Tensor, replica_axes: int, axis: int, before: Summary | None = None) -> Summary:
+def _summary(x: Tensor, replica_axes: int, axis: int, known: Rows | None = None) -> Summary:
     """Return how many values each unit on an axis has, and a row of all units for each statistic:
-    mean, squared deviations, sum of signs, values that are not 0, least, largest. Of the values
-    `before` a ReLU most of these are known.
+    mean, squared deviations, sum of signs, values that are not 0, least, largest; of these, the
+    pairs not yet known are measured.
     """
     samples, positions = range(replica_axes, x.ndim + axis), range(axis + 1, 0)
     folds = [tuple(axes) for axes in (samples, positions) if axes]
@@ -75,17 +78,58 @@ def _summary(x: Tensor, replica_axes: int, axis: int, before: Summary | None = N
             x = reduce(x, axes)
         return x
 
-    mean = fold(torch.mean, x)
-    shape = [*x.shape[:replica_axes], *(1 for _ in samples), -1, *(1 for _ in positions)]
-    work = x - mean.view(shape)
-    rows = [mean, fold(torch.sum, work.square_())]
-    if before is None:
-        rows += [fold(torch.sum, torch.sign(x, out=work)), _nonzero(work, mean, fold)]
-        rows += [fold(torch.amin, x), fold(torch.amax, x)]
-    else:
-        signs, nonzero, *extremes = before[1][2:]
-        rows += [(signs + nonzero) / 2] * 2 + [extreme.clamp_min(0) for extreme in extremes]
-    return x.numel() // mean.numel(), torch.stack(rows)
+    rows, work = dict(known or {}), None
+    if "mean" not in rows:
+        rows["mean"] = fold(torch.mean, x)
+        shape = [*x.shape[:replica_axes], *(1 for _ in samples), -1, *(1 for _ in positions)]
+        work = x - rows["mean"].view(shape)
+        rows["scatter"] = fold(torch.sum, work.square_())
+    if "signs" not in rows:
+        work = torch.sign(x, out=work)
+        rows["signs"] = fold(torch.sum, work)
+        rows["nonzero"] = _nonzero(work, rows["mean"], fold)
+    if "low" not in rows:
+        rows["low"], rows["high"] = fold(torch.amin, x), fold(torch.amax, x)
+    return x.numel() // rows["mean"].numel(), torch.stack([rows[name] for name in _ROWS])
+
+
+def _after_relu(before: Summary) -> Rows:
+    """Return what is known of the values that leave a ReLU."""
+    _, _, signs, nonzero, low, high = before[1]
+    positive = (signs + nonzero) / 2
+    return {
+        "signs": positive,
+        "nonzero": positive,
+        "low": low.clamp_min(0),
+        "high": high.clamp_min(0),
+    }
+
+
+def _after_batch_norm(
+    before: Summary,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Rows:
+    """Return what is known of the values that leave `torch.nn.functional.batch_norm`."""
+    n, (mean, scatter, *_) = before
+    centre, variance = (mean, scatter / n) if training else (running_mean, running_var)
+    gain = (variance.to(mean.dtype) + eps).rsqrt() * (1 if weight is None else weight)
+    shift = 0 if bias is None else bias
+    return {"mean": (mean - centre) * gain + shift, "scatter": scatter * gain.square()}
+
+
+def _after(name: str, func: Callable, args: tuple, kwargs: dict) -> After | None:
+    """Return what tells, from the summary of a call's input, what is known of its output."""
+    if name == "relu":
+        return _after_relu
+    if func is F.batch_norm and _functorch.peek_interpreter_stack() is None:
+        return lambda before: _after_batch_norm(before, *args[1:], **kwargs)
+    return None
 
 
 def _nonzero(signs: Tensor, like: Tensor, fold: Callable) -> Tensor:
@@ -115,7 +159,7 @@ class _Sums:
     def __bool__(self) -> bool:
         return bool(self.waiting or self.entries)
 
-    def add(self, x: Tensor, axis: int, before: Summary | None = None) -> Tensor | Summary:
+    def add(self, x: Tensor, axis: int, known: Rows | None = None) -> Tensor | Summary:
         """Add values whose first axes are replicas, and whose units are on axis `axis` < 0."""
         k = len(self.replicas)
         while x.ndim - k < 2:
@@ -124,7 +168,7 @@ class _Sums:
             x = x.float()
         if axis == -1 and x.numel() < _BLOCK:
             return self.share(x.flatten(k, -2).clone())
-        return self.share(_summary(x, k, axis, before))
+        return self.share(_summary(x, k, axis, known))
 
     def share(self, item: Tensor | Summary) -> Tensor | Summary:
         """Add, and return, what another's `add` returned for the same values."""
@@ -344,7 +388,7 @@ class Probe:
             if not self._watched:
                 taken = self._take(name, args[0] if args else kwargs.get("input"))
                 out = func(*args, **kwargs)
-                self._give(taken, out)
+                self._give(taken, out, _after(name, func, args, kwargs))
                 return out
         elif name in _MIXING or name in _CONVOLUTIONS:
             out = func(*args, **kwargs)
@@ -394,12 +438,12 @@ class Probe:
         return site, axis, item
 
     @_unseen
-    def _give(self, taken: Taken | None, out: Any) -> None:
+    def _give(self, taken: Taken | None, out: Any, after: After | None = None) -> None:
         if taken is not None and isinstance(out, Tensor):
             site, axis, item = taken
             values, _ = _plain(out)
-            before = item if site.kind == "relu" and isinstance(item, tuple) else None
-            item = _apart(site.output.add, values, axis, before)
+            known = after(item) if after and isinstance(item, tuple) else None
+            item = _apart(site.output.add, values, axis, known)
             self._last = weakref.ref(values), _version(values), axis, item
 
     @property

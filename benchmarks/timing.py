@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,14 @@ clock = time.process_time  # on one thread a busy machine takes wall time, and l
 
 
 def turns(contenders: dict[str, Callable[[], None]], rounds: int) -> pd.DataFrame:
-    """Return the seconds of each contender, one row a round; a first round does not count."""
-    rows = []
+    """Return the seconds of each contender, one row a round; a first round does not count.
+
+    The order changes from round to round, since each finds the memory as the one before left it.
+    """
+    rows, order = [], random.Random(0)
     for _ in range(rounds + 1):
         row = {}
-        for name, contender in contenders.items():
+        for name, contender in order.sample(list(contenders.items()), len(contenders)):
             start = clock()
             contender()
             row[name] = clock() - start

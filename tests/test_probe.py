@@ -333,6 +333,45 @@ def test_statistics_are_those_of_the_values(build, shape, axis, passes):
 
 
 @pytest.mark.parametrize(
+    ("build", "shape", "axis"),
+    [
+        (lambda: nn.BatchNorm2d(7), (5, 7, 6, 6), -3),
+        (lambda: nn.BatchNorm2d(7, eps=1e-2), (7, 7, 4, 4), -3),
+        (lambda: nn.BatchNorm2d(7, affine=False), (5, 7, 6, 6), -3),
+        (lambda: nn.BatchNorm2d(7, affine=False, track_running_stats=False), (5, 7, 6, 6), -3),
+        (lambda: nn.BatchNorm2d(7).double(), (5, 7, 6, 6), -3),
+        (lambda: nn.BatchNorm1d(7), (5, 7), -1),
+        (lambda: nn.BatchNorm1d(7), (10_000, 7), -1),
+        (lambda: nn.GroupNorm(7, 7), (5, 7, 6, 6), -3),
+        (lambda: nn.InstanceNorm2d(7, affine=True, track_running_stats=True), (5, 7, 6, 6), -3),
+    ],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_what_leaves_a_normalization_is_that_of_its_values(build, shape, axis, training):
+    """Of a batch normalization's output, moments follow from those of the input."""
+    torch.manual_seed(0)
+    model = nn.Sequential(build(), nn.ReLU())
+    norm = model[0]
+    for name, tensor in [*norm.named_parameters(), *norm.named_buffers()]:
+        if tensor.is_floating_point():
+            tensor.data = torch.rand_like(tensor) + (0.1 if name == "running_var" else -0.5)
+    model.train(training)
+    outputs = []
+    for module in model:
+        module.register_forward_hook(lambda _, __, out: outputs.append(out))
+    spread, shift = torch.rand(2, 7).view(2, 7, *[1] * (-1 - axis))
+    dtype = next(iter(norm.parameters()), torch.empty(0)).dtype
+    with probe(model) as seen:
+        for _ in range(3):
+            model((5 * spread * torch.randn(shape) + 100 * shift).to(dtype))
+    for name, values in (("0", outputs[::2]), ("1", outputs[1::2])):
+        units = seen.units(name)
+        for statistic, value in reference(torch.stack(values), axis).items():
+            found = units[f"output_{statistic}"].double()
+            torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
     ("build", "units"),
     [(norms, [4, 4, 4, 4, 6, 6]), (Residual, [5, 5])],
 )
