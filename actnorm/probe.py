@@ -115,21 +115,29 @@ def _after_batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Rows:
-    """Return what is known of the values that leave `torch.nn.functional.batch_norm`."""
-    n, (mean, scatter, *_) = before
+    """Return what is known, to rounding, of what leaves `torch.nn.functional.batch_norm`."""
+    n, (mean, scatter, *_, low, high) = before
     centre, variance = (mean, scatter / n) if training else (running_mean, running_var)
     gain = (variance.to(mean.dtype) + eps).rsqrt() * (1 if weight is None else weight)
     shift = 0 if bias is None else bias
-    return {"mean": (mean - centre) * gain + shift, "scatter": scatter * gain.square()}
+    mean, low, high = ((value - centre) * gain + shift for value in (mean, low, high))
+    return {
+        "mean": mean,
+        "scatter": scatter * gain.square(),
+        "low": torch.minimum(low, high),
+        "high": torch.maximum(low, high),
+    }
 
 
 def _after(name: str, func: Callable, args: tuple, kwargs: dict) -> After | None:
     """Return what tells, from the summary of a call's input, what is known of its output."""
     if name == "relu":
         return _after_relu
-    if func is F.batch_norm and _functorch.peek_interpreter_stack() is None:
-        return lambda before: _after_batch_norm(before, *args[1:], **kwargs)
-    return None
+    if func is not F.batch_norm or _functorch.peek_interpreter_stack() is not None:
+        return None
+    if args[0].dtype not in (torch.float32, torch.float64):  # too coarsely rounded
+        return None
+    return lambda before: _after_batch_norm(before, *args[1:], **kwargs)
 
 
 def _nonzero(signs: Tensor, like: Tensor, fold: Callable) -> Tensor:

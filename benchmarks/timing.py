@@ -28,7 +28,7 @@ def turns(contenders: dict[str, Callable[[], None]], rounds: int) -> pd.DataFram
             contender()
             row[name] = clock() - start
         rows.append(row)
-    return pd.DataFrame(rows[1:])
+    return pd.DataFrame(rows[1:], columns=list(contenders))
 
 
 def ratios(seconds: pd.DataFrame, base: str) -> dict[str, float]:

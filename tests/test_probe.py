@@ -340,6 +340,7 @@ def test_statistics_are_those_of_the_values(build, shape, axis, passes):
         (lambda: nn.BatchNorm2d(7, affine=False), (5, 7, 6, 6), -3),
         (lambda: nn.BatchNorm2d(7, affine=False, track_running_stats=False), (5, 7, 6, 6), -3),
         (lambda: nn.BatchNorm2d(7).double(), (5, 7, 6, 6), -3),
+        (lambda: nn.BatchNorm2d(7).bfloat16(), (5, 7, 6, 6), -3),
         (lambda: nn.BatchNorm1d(7), (5, 7), -1),
         (lambda: nn.BatchNorm1d(7), (10_000, 7), -1),
         (lambda: nn.GroupNorm(7, 7), (5, 7, 6, 6), -3),
