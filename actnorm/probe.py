@@ -158,8 +158,9 @@ class _Sums:
     mean squares.
     """
 
-    def __init__(self, replicas: torch.Size) -> None:
+    def __init__(self, replicas: torch.Size, rectified: _Sums | None = None) -> None:
         self.replicas = replicas
+        self.rectified = rectified  # of the positive parts of what waits here
         self.waiting: list[Tensor] = []
         self.size = 0
         self.entries: list[Summary] = []
@@ -192,9 +193,12 @@ class _Sums:
         return item
 
     def flush(self) -> None:
-        x = torch.cat(self.waiting, -2)
-        self.entries.append(_summary(x, len(self.replicas), -1))
+        x, k = torch.cat(self.waiting, -2), len(self.replicas)
         self.waiting, self.size = [], 0
+        item = _summary(x, k, -1)
+        self.entries.append(item)
+        if self.rectified is not None:
+            self.rectified.share(_summary(x.relu_(), k, -1, _after_relu(item)))
 
     def merge(self) -> Summary:
         if self.waiting:
@@ -232,7 +236,15 @@ class _Site:
 
     def __init__(self, name: str, kind: str, replicas: torch.Size) -> None:
         self.name, self.kind = name, kind
-        self.input, self.output, self.gradient = (_Sums(replicas) for _ in range(3))
+        self.output, self.gradient = _Sums(replicas), _Sums(replicas)
+        self.input = _Sums(replicas, self.output if kind == "relu" else None)
+
+    def units(self) -> dict[str, dict[str, Any]]:
+        """Return the statistics of each part that was seen."""
+        if self.input.waiting:
+            self.input.flush()  # which may add to the output
+        parts = {"input": self.input, "output": self.output, "gradient": self.gradient}
+        return {name: part.units() for name, part in parts.items() if part}
 
 
 Taken = tuple[_Site, int, Tensor | Summary]
@@ -449,6 +461,8 @@ class Probe:
     def _give(self, taken: Taken | None, out: Any, after: After | None = None) -> None:
         if taken is not None and isinstance(out, Tensor):
             site, axis, item = taken
+            if site.kind == "relu" and isinstance(item, Tensor):
+                return  # follows from the input that waits
             values, _ = _plain(out)
             known = after(item) if after and isinstance(item, tuple) else None
             item = _apart(site.output.add, values, axis, known)
@@ -484,9 +498,8 @@ class Probe:
             raise KeyError(f"no row {name!r}; there are: {', '.join(sites) or 'none'}")
         return {
             f"{part}_{statistic}": value
-            for part in ("input", "output", "gradient")
-            if (sums := getattr(sites[name], part))
-            for statistic, value in sums.units().items()
+            for part, units in sites[name].units().items()
+            for statistic, value in units.items()
             if statistic != "n"
         }
 
@@ -502,11 +515,7 @@ class Probe:
         """
         rows = []
         for (*_, shape), site in self._sites.items():
-            parts = {
-                part: sums.units()
-                for part in ("input", "output", "gradient")
-                if (sums := getattr(site, part))
-            }
+            parts = site.units()
             row = {"name": site.name, "kind": site.kind, "shape": shape, "n": parts["input"]["n"]}
             for part, units in parts.items():
                 spread = units["std"].square().mean() + units["mean"].var(correction=0)
