@@ -144,7 +144,7 @@ def _nonzero(signs: Tensor, like: Tensor, fold: Callable) -> Tensor:
     """Return how many signs of each unit are not 0; they may be overwritten."""
     flat, count = signs.flatten(), signs.numel()
     # Most often all, which one product tells. Whole numbers are exact below 2^24.
-    if signs.is_cpu and count < 2**24 and torch.dot(flat, flat) == count:
+    if signs.is_cpu and count < 2**24 and torch.dot(flat, flat).item() == count:
         return torch.full_like(like, count // like.numel())
     return fold(torch.sum, signs.abs_())
 
