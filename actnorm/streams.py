@@ -22,17 +22,19 @@ def seed() -> int:
     return int(text)
 
 
-def replicas(count: int) -> range:
-    """Return the replica indices of this run: ``range(count)``, unless the reader asks for others.
+def replicas(count: int, first: int = 0) -> range:
+    """Return the replica indices of this run: so many from the first on, unless the reader asks
+    for others.
 
-    ``ACTNORM_REPLICAS`` is ``x2`` (twice the page's count) or ``32:64`` (these indices).
+    ``ACTNORM_REPLICAS`` is ``x2`` (twice the page's count) or ``32:64`` (these indices). A part
+    whose metric was revised starts at a `first` that no earlier run has seen.
     """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, not {count}")
+    if count < 1 or first < 0:
+        raise ValueError(f"count must be at least 1 and first 0, not {count} and {first}")
     text = os.environ.get("ACTNORM_REPLICAS", "x1")
     try:
         if text.startswith("x"):
-            chosen = range(int(text[1:]) * count)
+            chosen = range(first, first + int(text[1:]) * count)
         else:
             start, stop = text.split(":")
             chosen = range(int(start), int(stop))

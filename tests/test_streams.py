@@ -20,12 +20,14 @@ def test_streams_repeat_and_differ():
 def test_environment_moves_seed_and_replicas(monkeypatch):
     assert streams.seed() == 0
     assert streams.replicas(8) == range(8)
+    assert streams.replicas(8, first=128) == range(128, 136)
     plain = draws("init", 2, None)
     monkeypatch.setenv("ACTNORM_SEED", "1001")
     assert streams.seed() == 1001
     assert draws("init", 2, None) == draws("init", 2, 1001) != plain
     monkeypatch.setenv("ACTNORM_REPLICAS", "x3")
     assert streams.replicas(8) == range(24)
+    assert streams.replicas(8, first=128) == range(128, 152)
     monkeypatch.setenv("ACTNORM_REPLICAS", "32:64")
     assert streams.replicas(8) == range(32, 64)
 
