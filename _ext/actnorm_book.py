@@ -116,10 +116,10 @@ class Records(Directive):
                 "page": page,
                 "seconds": f"{record['seconds']:.0f}",
                 "date": record["date"],
-                "commit": record["commit"][:10],
+                "commit": record["commit"][:7],
                 "machine": record["machine"],
+                "torch": record["versions"]["torch"],
             }
-            | record["versions"]
             for page, record in evidence.records().items()
         ]
         env = self.state.document.settings.env
