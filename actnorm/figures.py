@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,9 +16,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from actnorm.evidence import mean_effect, ratio_effect
+from actnorm.cards import number
+from actnorm.evidence import Effect, Part, mean_effect, ratio_effect
 
 PALETTE = sns.color_palette("colorblind")
+OUTCOMES = {"holds": "#17663f", "fails": "#a32638", "undecided": "#4b4a9c"}  # as on the cards
 STYLE = {
     **sns.axes_style("ticks"),
     "axes.spines.top": False,
@@ -113,6 +115,31 @@ def arms(samples: Mapping[str, Any], *, ax: Axes, log: bool = False) -> Axes:
         ax.errorbar([e.estimate], [row], xerr=bar, fmt="D", ms=5, color=color, mec="black", mew=0.6)
     ax.set_yticks(range(len(samples)), list(samples))
     ax.set_ylim(len(samples) - 0.5, -0.5)
+    return ax
+
+
+def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) -> Axes:
+    """Draw what a part's outcome would have been at neighboring learning rates.
+
+    Row i and column j of ``effects`` belong to the first and second arm at half their best rate,
+    at it, and at twice. A cell says how large the effect is, and which outcome follows.
+    """
+    rates = ["½×", "best", "2×"]
+    for i, row in enumerate(effects):
+        for j, effect in enumerate(row):
+            outcome = part.outcome(effect).split(":")[0]
+            cell = {"color": OUTCOMES[outcome], "ec": "white", "lw": 1.5}
+            ax.add_patch(mpl.patches.Rectangle((j - 0.5, i - 0.5), 1, 1, **cell))
+            text = {"color": "white", "ha": "center"}
+            ax.text(j, i, number(effect.estimate) + effect.unit, va="bottom", size=8, **text)
+            ax.text(j, i + 0.08, outcome, va="top", size=6.5, **text)
+    middle = (len(effects) - 1) / 2
+    ax.set(xlim=(-0.5, 2.5), ylim=(middle + 1.5, middle - 1.5))
+    ax.set_xticks(range(3), rates)
+    ax.set_yticks(range(len(effects)), rates if len(effects) == 3 else [""])
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set_title(part.name, size=9)
     return ax
 
 

@@ -38,6 +38,18 @@ def test_arms_names_every_row():
     assert [line.get_xdata()[0] for line in ax.lines if len(line.get_xdata()) == 1] == [2.0, 3.0]
 
 
+def test_sensitivity_says_each_outcome_and_its_size():
+    part = evidence.Part("faster", "One is faster.", kind="greater", margin=1.25)
+    a, b = [np.full(3, n) for n in (10.0, 20.0, 40.0)], [np.array([9.9, 10.0, 10.1])] * 3
+    _, ax = figures.panels()
+    effects = [[evidence.ratio_effect(x, y) for y in b] for x in a]
+    figures.sensitivity(part, effects, ax=ax)
+    said = [text.get_text() for text in ax.texts]
+    assert said == ["1.00×", "fails"] * 3 + ["2.00×", "holds"] * 3 + ["4.00×", "holds"] * 3
+    colors = [mpl.colors.to_hex(patch.get_facecolor()) for patch in ax.patches]
+    assert [colors[0], colors[8]] == [figures.OUTCOMES["fails"], figures.OUTCOMES["holds"]]
+
+
 def test_style_leaves_no_trace():
     before = dict(mpl.rcParams)
     figures.panels()
