@@ -16,7 +16,6 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from actnorm.cards import number
 from actnorm.evidence import Effect, Part, mean_effect, ratio_effect
 
 PALETTE = sns.color_palette("colorblind")
@@ -51,10 +50,12 @@ def house_style() -> None:
     set_matplotlib_formats("svg", metadata={"Date": None})
 
 
-def panels(columns: int = 1, *, height: float = 3.2, **kwargs: Any) -> tuple[Figure, Any]:
+def panels(
+    columns: int = 1, rows: int = 1, *, height: float = 3.2, **kwargs: Any
+) -> tuple[Figure, Any]:
     """Return a figure of the page's width and its axes, side by side."""
     with mpl.rc_context(STYLE):
-        return plt.subplots(1, columns, figsize=(7.2, height), **kwargs)
+        return plt.subplots(rows, columns, figsize=(7.2, height), **kwargs)
 
 
 def log_axes(ax: Axes, which: str = "xy") -> Axes:
@@ -125,21 +126,23 @@ def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) ->
     at it, and at twice. A cell says how large the effect is, and which outcome follows.
     """
     rates = ["½×", "best", "2×"]
+    digits = max(2, 1 - math.floor(math.log10(part.margin)))  # a tenth of the margin shows
     for i, row in enumerate(effects):
         for j, effect in enumerate(row):
             outcome = part.outcome(effect).split(":")[0]
-            cell = {"color": OUTCOMES[outcome], "ec": "white", "lw": 1.5}
+            cell = {"fc": OUTCOMES[outcome], "ec": "white", "lw": 1.5}
             ax.add_patch(mpl.patches.Rectangle((j - 0.5, i - 0.5), 1, 1, **cell))
             text = {"color": "white", "ha": "center"}
-            ax.text(j, i, number(effect.estimate) + effect.unit, va="bottom", size=8, **text)
-            ax.text(j, i + 0.08, outcome, va="top", size=6.5, **text)
+            size = f"{effect.estimate:.{digits}f}{effect.unit}".replace("-", "−")
+            ax.text(j, i, size, va="bottom", size=10, **text)
+            ax.text(j, i + 0.08, outcome, va="top", size=8, **text)
     middle = (len(effects) - 1) / 2
     ax.set(xlim=(-0.5, 2.5), ylim=(middle + 1.5, middle - 1.5))
     ax.set_xticks(range(3), rates)
     ax.set_yticks(range(len(effects)), rates if len(effects) == 3 else [""])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_title(part.name, size=9)
+    ax.set_title(part.name, size=10)
     return ax
 
 
