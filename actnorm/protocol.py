@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 import json
 import os
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from actnorm import evidence
+from actnorm.fingerprint import fingerprint
 
 MIME = "application/vnd.actnorm.recorded+json"
 
@@ -27,8 +24,7 @@ class Recorded:
         self.run = function
         self.name = function.__name__
         self.__doc__ = function.__doc__
-        source = textwrap.dedent(inspect.getsource(function))
-        self.fingerprint = hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()[:16]
+        self.fingerprint = fingerprint(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = json.dumps([args, kwargs], sort_keys=True)
