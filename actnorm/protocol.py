@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import Any
 
-from actnorm import evidence
+from actnorm import evidence, streams
 from actnorm.fingerprint import fingerprint
 
 MIME = "application/vnd.actnorm.recorded+json"
@@ -28,7 +27,7 @@ class Recorded:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = json.dumps([args, kwargs], sort_keys=True)
-        if os.environ.get("ACTNORM_TIER") == "full":
+        if streams.tier() == "full":
             result = json.loads(json.dumps(self.run(*args, **kwargs)))
             _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
             return result
