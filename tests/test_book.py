@@ -115,14 +115,6 @@ def test_no_installed_dependency_requires_torchvision():
     assert "torchvision" not in seen
 
 
-def test_colab_keeps_every_package():
-    lines = (ROOT / "tests" / "colab.txt").read_text(encoding="utf-8").splitlines()
-    there = dict(line.split("==") for line in lines if not line.startswith("#"))
-    for text in project()["dependencies"]:
-        requirement = Requirement(text)
-        assert requirement.specifier.contains(there[requirement.name]), text
-
-
 def test_table_of_contents_names_every_page():
     assert {f"chapters/{page}" for page in PAGES} <= book.pages()
     for page in book.pages():

@@ -1,17 +1,14 @@
 """A recorded function is found under every supported Python, not only under the one that ran."""
 
+import importlib.util
 import json
-import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
-from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
-SUPPORTED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 GOLDEN = "3dcfa87ac627295a"
 
 # Runs on a bare Python, and prints the fingerprints of the recorded functions that it reads.
@@ -44,26 +41,11 @@ def odd(x, *, names=("a", 'b')):
 '''
 
 
-def pythons():
-    """Return every supported Python of this machine, by version."""
-    names = [f"python3.{minor}" for minor in range(11, 30)]
-    places = [sys.executable, *filter(None, map(shutil.which, names))]
-    places += map(str, Path.home().glob(".pyenv/versions/*/bin/python"))
-    if shutil.which("uv"):
-        command = ["uv", "python", "list", "--only-installed", "--output-format", "json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        places += [row["path"] for row in json.loads(done.stdout or "[]")]
-    found = {}
-    for place in places:
-        command = [place, "-c", "import platform; print(platform.python_version())"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        version = done.stdout.strip()
-        if version and version in SpecifierSet(SUPPORTED["requires-python"]):
-            found.setdefault(".".join(version.split(".")[:2]), place)
-    return found
+spec = importlib.util.spec_from_file_location("matrix", ROOT / "_ext" / "matrix.py")
+matrix = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(matrix)
 
-
-PYTHONS = pythons()
+PYTHONS = matrix.pythons()
 
 
 def fingerprints(python, sources):
