@@ -92,7 +92,7 @@ def end(name: str, version: str, packages: list[str]) -> Path:
     python = environment(place / ".venv", pythons()[version], [*packages, *TOOLS])
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", place)
     skipped = [f"--ignore=tests/test_{book}.py" for book in ("book", "colab")]
-    run(python, "-m", "pytest", "tests", *skipped, cwd=place)
+    run(python, "-m", "pytest", "tests", "-W", "default", *skipped, cwd=place)
     for page in ENDS:
         run(python, "-c", f"from actnorm.cli import run_page; run_page({page!r})", cwd=place)
     return python
