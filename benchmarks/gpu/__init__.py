@@ -8,39 +8,45 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
 
-PRESENTATION = ("IPython.display", "altair", "ipywidgets", "matplotlib.pyplot", "seaborn")
+
+class _StandIn:
+    """Finds and loads modules that are not there; whatever is asked of them does nothing."""
+
+    def __init__(self, packages: Iterable[str]) -> None:
+        self.packages = set(packages)
+
+    def find_spec(self, name: str, *_: Any) -> ModuleSpec | None:
+        there = name.partition(".")[0] in self.packages
+        return ModuleSpec(name, self, is_package=True) if there else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave it to Python to make the module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        def ask(name: str) -> MagicMock:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return MagicMock()
+
+        module.__getattr__ = ask
 
 
-class _Absent(ModuleType):
-    """A module that is not there; whatever is asked of it does nothing."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.__spec__, self.__path__ = ModuleSpec(name, None), []
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return MagicMock()
-
-
-def stand_in(names: tuple[str, ...]) -> list[str]:
-    """Put a stand-in where a module cannot be imported, and return the names of those."""
+def stand_in(*packages: str) -> list[str]:
+    """Stand in for packages that cannot be imported, and return their names."""
     missing = []
-    for name in names:
+    for name in packages:
         try:
             importlib.import_module(name)
         except ImportError:
             missing.append(name)
-            for each in (name.partition(".")[0], name):
-                if sys.modules.get(each) is None:
-                    sys.modules[each] = _Absent(each)
+    sys.meta_path.insert(0, _StandIn(missing))
     return missing
 
 
-MISSING = stand_in(PRESENTATION)
+MISSING = stand_in("IPython", "altair", "ipywidgets", "matplotlib", "seaborn")

@@ -44,6 +44,8 @@ def machine(device: torch.device) -> dict[str, Any]:
             "multiprocessors": card.multi_processor_count,
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
+            "TF32 in products": torch.backends.cuda.matmul.allow_tf32,
+            "TF32 in convolutions": torch.backends.cudnn.allow_tf32,
             "driver": driver and driver.splitlines()[0],
         }
     versions = {"torch": torch.__version__, "python": platform.python_version()}
@@ -98,6 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
     if device.type == "cuda":
         if not torch.cuda.is_available():
             parser.error("torch sees no card here; rehearse with --device cpu --brief")
+        device = torch.device("cuda", device.index or 0)
         torch.cuda.set_device(device)
 
     report = Report(options.out, machine(device), options.budget)

@@ -28,7 +28,7 @@ def named_in_the_environment(device: torch.device) -> float:
         return nn.functional.cross_entropy(model(batch[0] + noise[0]), batch[1])
 
     before = os.environ.get("ACTNORM_DEVICE")
-    os.environ["ACTNORM_DEVICE"] = str(device)
+    os.environ["ACTNORM_DEVICE"] = device.type
     try:
         PROBLEMS["noise"].train(None, torch.float64, steps=1, loss=loss)
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -52,6 +53,11 @@ def seconds(work: Callable[[], object], device: torch.device, repeats: int = 20)
     return median(a.elapsed_time(b) for a, b in pairwise(events)) / 1e3
 
 
+def _all(work: list[Callable[[], object]]) -> None:
+    for each in work:
+        each()
+
+
 def operations(build: Callable, shape: tuple[int, ...]) -> int:
     """Return the floating-point operations of one network's matrix products in one step."""
     model, inputs = build(), torch.randn(BATCH, *shape)
@@ -78,8 +84,7 @@ def eager(row: dict[str, Any], device: torch.device, brief: bool) -> None:
     """Fill a row with times of the floor, of the stack and, where R is small, of a loop."""
     build, shape = NETWORKS[row["network"]]
     count, data, now = row["R"], problem(shape), clock(device)
-    products = bare(build, shape, count, device)
-    floor = seconds(lambda: [product() for product in products], device)
+    floor = seconds(partial(_all, bare(build, shape, count, device)), device)
     work = operations(build, shape) * count
     row |= {"stacked products, ms": 1e3 * floor, "stacked products, TFLOP/s": 1e-12 * work / floor}
     if device.type == "cuda":
@@ -102,6 +107,7 @@ def eager(row: dict[str, Any], device: torch.device, brief: bool) -> None:
 def compiled(row: dict[str, Any], device: torch.device, brief: bool) -> None:
     """Add the times of the compiled stack to a row that `eager` has filled."""
     build, shape = NETWORKS[row["network"]]
+    torch.compiler.reset()  # torch compiles a function eight times, and then gives up on it
     steps, window = (4, 1) if brief else (50, 10)
     options = {"device": device, "now": clock(device), "compile": True, "window": window}
     step = stacked(build, problem(shape), row["R"], steps, **options)
