@@ -125,14 +125,15 @@ def measure(report: Report, device: torch.device, brief: bool) -> None:
         best |= limits(device, brief)
     rows = [{"network": name, "R": count} for count in counts for name in NETWORKS]
     for row in rows:
-        report.content["rows"].append(row)
-        _fill(report, row, eager, device, brief)
+        if report.left > 0:
+            report.content["rows"].append(row)
+            _fill(report, row, eager, device, brief)
 
 
 def measure_compiled(report: Report, device: torch.device, brief: bool) -> None:
     """Add compiled times where R is large, the largest first."""
     for row in reversed(report.content["rows"]):
-        if row["R"] in COMPILED and "error" not in row:
+        if row["R"] in COMPILED and "error" not in row and report.left > 0:
             _fill(report, row, compiled, device, brief)
 
 
