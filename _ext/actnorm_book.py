@@ -15,7 +15,8 @@ from docutils.parsers.rst import Directive, directives
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
-from actnorm import cards, evidence
+from actnorm import evidence
+from actnorm.evidence import cards
 
 
 class Ledger(Directive):
@@ -28,8 +29,9 @@ class Ledger(Directive):
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
-        for path in [*evidence.PACKAGE.glob("records/**/*.json"), *evidence.PACKAGE.glob("*.*")]:
-            env.note_dependency(str(path))
+        for pattern in ("records/**/*.json", "evidence/**/*.py", "evidence/**/*.toml"):
+            for path in evidence.PACKAGE.glob(pattern):
+                env.note_dependency(str(path))
         chapter = self.options.get("chapter", "")
         rows = [
             row

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from actnorm.evidence import Claim, Effect, Judgement, Part
+from actnorm.evidence.effects import Effect
+from actnorm.evidence.parts import Part
+
+
+@dataclass(frozen=True)
+class Row:
+    """A part as a card shows it: with its recorded effect, and the one of this run."""
+
+    part: Part
+    recorded: Effect | None
+    live: Effect | None = None
 
 
 @lru_cache
@@ -85,45 +96,46 @@ def _criterion(part: Part) -> str:
     )
 
 
-def claim_card(claim: Claim) -> str:
+def claim_card(problem_id: str, statement: str, verdict: str, rows: Sequence[Row]) -> str:
     """Return a claim with its verdict and, folded, what each part asserts and how it is judged."""
-    rows = "".join(
-        f"<tr><td><b>{escape(part.name)}</b><br><small>{part.role}</small></td>"
-        f"<td>{escape(part.asserts)}<br><small>{_criterion(part)}</small></td>"
-        f"<td>{badge(part.outcome(claim.recorded(part.name)))}</td></tr>"
-        for part in claim.parts
+    body = "".join(
+        f"<tr><td><b>{escape(row.part.name)}</b><br><small>{row.part.role}</small></td>"
+        f"<td>{escape(row.part.asserts)}<br><small>{_criterion(row.part)}</small></td>"
+        f"<td>{badge(row.part.outcome(row.recorded))}</td></tr>"
+        for row in rows
     )
     return (
-        f'{style()}<div class="an-card"><p><b>Claim {escape(claim.id)}</b>'
-        f" {badge(claim.verdict)}</p><p>{escape(claim.statement)}</p>"
-        f"<details><summary>What is judged, and how: {len(claim.parts)} parts</summary>"
-        f'<table class="an-table"><tbody>{rows}</tbody></table>'
+        f'{style()}<div class="an-card"><p><b>Claim {escape(problem_id)}</b>'
+        f" {badge(verdict)}</p><p>{escape(statement)}</p>"
+        f"<details><summary>What is judged, and how: {len(rows)} parts</summary>"
+        f'<table class="an-table"><tbody>{body}</tbody></table>'
         "<p><small>Parts, metrics and margins are registered before the judged seeds run. Intervals"
         " are 99 %; they speak of initialization, order and split of the data named, no further."
         "</small></p></details></div>"
     )
 
 
-def judgement_table(judgement: Judgement) -> str:
+def judgement_table(problem_id: str, verdict: str, rows: Sequence[Row]) -> str:
     """Return the parts of a page: measured in this run, and as recorded."""
-    rows = ""
-    for name, effect in judgement.effects.items():
-        part, recorded = judgement.claim.part(name), judgement.claim.recorded(name)
+    body = ""
+    for row in rows:
+        part, effect, recorded = row.part, row.live, row.recorded
         picture = interval(
             effect.low, effect.high, effect.estimate, part.margin, effect.method == "ratio"
         )
-        rows += (
-            f"<tr><td><b>{escape(name)}</b><br><small>{part.role}: {escape(part.asserts)}</small>"
+        body += (
+            f"<tr><td><b>{escape(part.name)}</b><br>"
+            f"<small>{part.role}: {escape(part.asserts)}</small>"
             f'</td><td class="an-number">{measured(effect)}{picture}'
             f"{badge(part.outcome(effect))}</td>"
             f'<td class="an-number" data-label="Recorded: ">{measured(recorded)}<br>'
             f"{badge(part.outcome(recorded))}</td></tr>"
         )
     return (
-        f'{style()}<div class="an-card"><p><b>Claim {escape(judgement.claim.id)}</b>, as a whole:'
-        f" {badge(judgement.claim.verdict)}</p>"
+        f'{style()}<div class="an-card"><p><b>Claim {escape(problem_id)}</b>, as a whole:'
+        f" {badge(verdict)}</p>"
         '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th>'
-        f"<th>Recorded</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<th>Recorded</th></tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

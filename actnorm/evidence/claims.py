@@ -1,0 +1,131 @@
+"""Claims in parts, and the judgement of a page's effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from actnorm import streams
+from actnorm.evidence import cards
+from actnorm.evidence.effects import Effect
+from actnorm.evidence.parts import Part
+from actnorm.evidence.records import MIME, effect_from, entry_of, records
+from actnorm.evidence.verdicts import verdict
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement to test, in parts. Readers may make and judge their own."""
+
+    id: str
+    statement: str
+    parts: tuple[Part, ...]
+    title: str = ""
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [part.name for part in self.parts]
+        if len(set(names)) != len(names):
+            raise ValueError(f"parts of claim {self.id} must have different names, not {names}")
+
+    def part(self, name: str) -> Part:
+        """Return one part by name."""
+        for part in self.parts:
+            if part.name == name:
+                return part
+        known = ", ".join(part.name for part in self.parts)
+        raise ValueError(f"claim {self.id} has no part {name!r}; it has {known}")
+
+    def recorded(self, name: str) -> Effect | None:
+        """Return a part's recorded effect, rebuilt from its per-replica values."""
+        part = self.part(name)
+        entry = records().get(part.page, {}).get("claims", {}).get(self.id, {}).get(name)
+        if entry is None or not part.registered or entry["revision"] != part.revision:
+            return None
+        return effect_from(entry)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict on the recorded evidence."""
+        return verdict(self.parts, {part.name: self.recorded(part.name) for part in self.parts})
+
+    def judge(self, **effects: Effect) -> Judgement:
+        """Judge a page's parts by name, live beside recorded.
+
+        Raises
+        ------
+        ValueError
+            For a part that the claim lacks, or a registered part of the same page left out.
+        TypeError
+            For anything that is not an `Effect`.
+        """
+        if not effects:
+            raise ValueError(f"judge needs the effect of at least one part of claim {self.id}")
+        for name, effect in effects.items():
+            self.part(name)
+            if not isinstance(effect, Effect):
+                raise TypeError(f"{name} must be an Effect, not {type(effect).__name__}")
+        pages = {self.part(name).page for name in effects}
+        missing = [
+            part.name
+            for part in self.parts
+            if part.page in pages and part.registered and part.name not in effects
+        ]
+        if missing:
+            raise ValueError(f"judge also needs {', '.join(missing)}: registered on this page")
+        return Judgement(self, effects, min(pages))
+
+    def _repr_html_(self) -> str:
+        rows = [cards.Row(part, self.recorded(part.name)) for part in self.parts]
+        return cards.claim_card(self.id, self.statement, self.verdict, rows)
+
+    def __str__(self) -> str:
+        return f"Claim {self.id}: {self.statement} [{self.verdict}]"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The live outcome of a page's parts, shown beside the recorded one."""
+
+    claim: Claim
+    effects: Mapping[str, Effect]
+    page: str
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """Outcome of each part, by name."""
+        return {name: self.claim.part(name).outcome(e) for name, e in self.effects.items()}
+
+    def evidence(self) -> dict[str, Any]:
+        """Return the machine-readable record of this run."""
+        return {
+            "claim": self.claim.id,
+            "page": self.page,
+            "seed": streams.seed(),
+            "replica_steps": streams.SPENT["replica-steps"],
+            "parts": {
+                name: {
+                    "revision": self.claim.part(name).revision,
+                    "outcome": self.outcomes[name],
+                    **entry_of(effect),
+                }
+                for name, effect in self.effects.items()
+            },
+        }
+
+    def _rows(self) -> list[cards.Row]:
+        return [
+            cards.Row(self.claim.part(name), self.claim.recorded(name), effect)
+            for name, effect in self.effects.items()
+        ]
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {
+            "text/plain": "\n".join(
+                f"{name}: {self.effects[name]}: {outcome}"
+                for name, outcome in self.outcomes.items()
+            ),
+            "text/html": cards.judgement_table(self.claim.id, self.claim.verdict, self._rows()),
+            MIME: self.evidence(),
+        }

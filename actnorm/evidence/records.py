@@ -1,0 +1,48 @@
+"""Records: what `actnorm record` wrote, page by page, and the effects in them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from actnorm.evidence.effects import Effect, remake
+
+PACKAGE = Path(__file__).parents[1]
+MIME = "application/vnd.actnorm.evidence+json"
+
+
+def entry_of(effect: Effect) -> dict[str, Any]:
+    """Return what a record keeps of an effect: how it was computed, and from which values."""
+    return {
+        "method": effect.method,
+        "unit": effect.unit,
+        "level": effect.level,
+        "values": {name: list(arm) for name, arm in effect.values.items()},
+    }
+
+
+def effect_from(entry: Mapping[str, Any]) -> Effect:
+    """Return the effect that a record's entry stands for, computed anew from its values."""
+    return remake(entry["method"], entry["unit"], entry["level"], **entry["values"])
+
+
+@lru_cache
+def records() -> dict[str, dict[str, Any]]:
+    """Return every record by page, as `actnorm record` wrote it."""
+    root = PACKAGE / "records"
+    return {
+        path.relative_to(root).with_suffix("").as_posix(): json.loads(
+            path.read_text(encoding="utf-8")
+        )
+        for path in sorted(root.glob("**/*.json"))
+    }
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """Return the fingerprint of a record's content, which an edit by hand would break."""
+    content = {key: value for key, value in record.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
