@@ -7,7 +7,9 @@ from actnorm.evidence.effects import (
     Effect,
     deviation,
     mean_effect,
+    median_effect,
     paired_effect,
+    proportion,
     ratio_effect,
 )
 from actnorm.evidence.ledger import holm, ledger
@@ -37,7 +39,9 @@ __all__ = [
     "holm",
     "ledger",
     "mean_effect",
+    "median_effect",
     "paired_effect",
+    "proportion",
     "ratio_effect",
     "records",
     "registry",

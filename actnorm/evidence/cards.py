@@ -47,8 +47,8 @@ def badge(outcome: str) -> str:
 
 def number(value: float) -> str:
     """Return a number to three significant digits, without an exponent where one can do without."""
-    if value == 0:
-        return "0"
+    if value == 0 or math.isinf(value):
+        return {0: "0", math.inf: "∞", -math.inf: "−∞"}[value]
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     if digits > 7:
         return f"{value:.2e}".replace("-", "−")

@@ -6,7 +6,7 @@ import math
 
 from scipy import stats
 
-from actnorm.evidence.effects import Effect
+from actnorm.evidence.effects import Effect, log
 from actnorm.evidence.parts import Part
 
 
@@ -19,7 +19,7 @@ def contradiction(part: Part, live: Effect, recorded: Effect, comparisons: int =
     before, after = part.outcome(recorded), part.outcome(live)
     if {before.split(":")[0], after.split(":")[0]} == {"holds", "fails"}:
         return f"{part.name}: recorded {before}, now {after}"
-    scale = math.log if live.method == "ratio" else float
+    scale = log if live.method == "ratio" else float
     centres = [scale(e.estimate) for e in (live, recorded)]
     errors = [
         (scale(e.high) - scale(e.low)) / 2 / stats.t.isf((1 - e.level) / 2, e.n - 1)

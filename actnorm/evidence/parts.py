@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from actnorm.evidence.effects import Effect
+from actnorm.evidence.effects import Effect, log
 
 ROLES = ("core", "scope", "control", "identity")
 KINDS = ("greater", "equal", "bound")
 NOT_MEASURED = "not yet measured"
 REGISTERED = ("revision", "kind", "metric", "arms", "margin")  # what a record was judged by
+
+
+def word(outcome: str) -> str:
+    """Return the first word of an outcome: holds, fails, undecided, or not yet measured."""
+    return outcome.split(":")[0]
 
 
 @dataclass(frozen=True)
@@ -50,17 +55,32 @@ class Part:
         """Return ``holds``, ``fails: …``, ``undecided`` or ``not yet measured``.
 
         The interval decides: *holds* when it lies wholly where the assertion says, *fails* when
-        wholly outside. The margin of a ratio is a factor, and its mirror is one over it.
+        wholly outside. The margin of a ratio is a factor, and its mirror is one over it. Where
+        the sample is skewed, the bootstrap-t interval has to agree.
         """
         if effect is None:
             return NOT_MEASURED
         if not self.registered:
             raise ValueError(f"part {self.name} has no registered kind and margin yet")
-        low, high, margin = effect.low, effect.high, self.margin
-        if effect.method == "ratio":
+        ratio = effect.method == "ratio"
+        outcome = self._of(effect.low, effect.high, ratio)
+        for other in effect.beside:
+            if other.decides and word(self._of(other.low, other.high, ratio)) != word(outcome):
+                return "undecided"
+        return outcome
+
+    def beside(self, effect: Effect) -> dict[str, str]:
+        """Return what each interval that stands beside the effect's own would say, by name."""
+        ratio = effect.method == "ratio"
+        return {other.name: self._of(other.low, other.high, ratio) for other in effect.beside}
+
+    def _of(self, low: float, high: float, ratio: bool) -> str:
+        """The outcome of one interval."""
+        margin = self.margin
+        if ratio:
             if margin < 1:
                 raise ValueError(f"the margin of a ratio must be at least 1, not {margin}")
-            low, high, margin = math.log(low), math.log(high), math.log(margin)
+            low, high, margin = log(low), log(high), math.log(margin)
         inside = -margin < low and high < margin
         if self.kind == "greater":
             if low > margin:

@@ -17,17 +17,19 @@ MIME = "application/vnd.actnorm.evidence+json"
 
 def entry_of(effect: Effect) -> dict[str, Any]:
     """Return what a record keeps of an effect: how it was computed, and from which values."""
-    return {
+    entry = {
         "method": effect.method,
         "unit": effect.unit,
         "level": effect.level,
         "values": {name: list(arm) for name, arm in effect.values.items()},
     }
+    return entry if effect.overlap is None else entry | {"overlap": effect.overlap}
 
 
 def effect_from(entry: Mapping[str, Any]) -> Effect:
     """Return the effect that a record's entry stands for, computed anew from its values."""
-    return remake(entry["method"], entry["unit"], entry["level"], **entry["values"])
+    how = entry["method"], entry["unit"], entry["level"]
+    return remake(*how, overlap=entry.get("overlap"), **entry["values"])
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,3 +56,32 @@ def test_holds_and_fails_exclude_each_other(low, width, margin):
         wider = part(kind, margin).outcome(effect(low - 1e4, low + width + 1e4)).split(":")[0]
         assert word in ("holds", "fails", "undecided")
         assert wider == "undecided"
+
+
+def test_a_skewed_sample_is_decided_only_where_both_intervals_agree():
+    x = 3 + np.random.default_rng(3).lognormal(0, 1.2, 32)
+    e = evidence.mean_effect(x)
+    (other,) = e.beside
+    assert e.low < other.low
+    assert e.high < other.high
+    below, above = (e.low + other.low) / 2, (e.high + other.high) / 2
+    assert part("greater", below).beside(e) == {"bootstrap-t": "holds"}
+    assert part("greater", below).outcome(e) == "undecided"
+    assert part("greater", e.low - 0.1).outcome(e) == "holds"
+    assert part("bound", above).beside(e) == {"bootstrap-t": "undecided"}
+    assert part("bound", above).outcome(e) == "undecided"
+
+
+def test_overlap_is_told_and_decides_nothing():
+    x = np.random.default_rng(1).normal(1, 0.2, 32)
+    e = evidence.mean_effect(x, overlap=1.0)
+    p = part("greater", 0.8)
+    assert p.outcome(e) == "holds"
+    assert p.beside(e) == {"Nadeau–Bengio": "undecided"}
+
+
+def test_a_ratio_beyond_all_numbers_is_undecided():
+    e = evidence.ratio_effect([1e-3, 1e-18], [1.0, 1.0])
+    for kind in evidence.KINDS:
+        assert part(kind, 1.25).outcome(e) == "undecided"
+    assert part("greater", 1.25).outcome(effect(math.inf, math.inf, "ratio")) == "holds"
