@@ -6,12 +6,15 @@ import ast
 import hashlib
 import inspect
 import json
-import os
 import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from actnorm import evidence
+from actnorm.evidence.origin import FromRecord, Measured, mark
+from actnorm.tiers import tier
 
 MIME = "application/vnd.actnorm.recorded+json"
 
@@ -19,8 +22,10 @@ MIME = "application/vnd.actnorm.recorded+json"
 class Recorded:
     """A function whose results stand in the record: calling it looks them up, `run` runs it.
 
-    Arguments and results are what JSON can hold. In the full tier (``ACTNORM_TIER=full``, as
-    `actnorm record` sets it) calling it runs it too, and leaves the result for the record.
+    Arguments and results are what JSON can hold; each list of numbers in a result comes as an
+    array, and an effect of such arrays knows that it is from the record. In the full tier
+    (``ACTNORM_TIER=full``, as `actnorm record` sets it) calling it runs it too, and leaves the
+    result for the record.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -31,11 +36,11 @@ class Recorded:
         self.fingerprint = hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()[:16]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        call = json.dumps([args, kwargs], sort_keys=True)
-        if os.environ.get("ACTNORM_TIER") == "full":
-            result = json.loads(json.dumps(self.run(*args, **kwargs)))
+        call = json.dumps([args, kwargs], sort_keys=True, default=_plain)
+        if tier() == "full":
+            result = json.loads(json.dumps(self.run(*args, **kwargs), default=_plain))
             _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
-            return result
+            return mark(result, Measured)
         found = {
             entry["source"]: entry["result"]
             for record in evidence.records().values()
@@ -43,7 +48,7 @@ class Recorded:
             if (entry["name"], entry["call"]) == (self.name, call)
         }
         if self.fingerprint in found:
-            return found[self.fingerprint]
+            return mark(found[self.fingerprint], FromRecord)
         how = "has changed since it was recorded" if found else f"{call} is not recorded"
         raise RuntimeError(
             f"{self.name} {how}: record the page again, or call {self.name}.run(...)"
@@ -53,6 +58,13 @@ class Recorded:
 def recorded(function: Callable[..., Any]) -> Recorded:
     """Mark a function of a notebook as the long part of its protocol; see `Recorded`."""
     return Recorded(function)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as JSON has them."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"recorded arguments and results are what JSON holds, not {value!r}")
 
 
 def _leave(entry: dict[str, Any]) -> None:

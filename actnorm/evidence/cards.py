@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from actnorm.evidence.effects import Effect
+from actnorm.evidence.origin import RERUN
 from actnorm.evidence.parts import Part
+
+NOT_RERUN = "<small>from the record: not re-run here</small>"
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def judgement_table(problem_id: str, verdict: str, rows: Sequence[Row]) -> str:
             f"<tr><td><b>{escape(part.name)}</b><br>"
             f"<small>{part.role}: {escape(part.asserts)}</small>"
             f'</td><td class="an-number">{measured(effect)}{picture}'
-            f"{badge(part.outcome(effect))}</td>"
+            f"{badge(part.outcome(effect)) if effect.source == RERUN else NOT_RERUN}</td>"
             f'<td class="an-number" data-label="Recorded: ">{measured(recorded)}<br>'
             f"{badge(part.outcome(recorded))}</td></tr>"
         )

@@ -108,6 +108,7 @@ class Judgement:
                 name: {
                     "revision": self.claim.part(name).revision,
                     "outcome": self.outcomes[name],
+                    "source": effect.source,
                     **entry_of(effect),
                 }
                 for name, effect in self.effects.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from actnorm.evidence import intervals
+from actnorm.evidence import intervals, origin
 
 LEVEL = 0.99
 SKEWED = 1.0  # beyond this skewness a t interval is not trusted alone
@@ -49,6 +49,7 @@ class Effect:
     unit: str
     values: Mapping[str, tuple[float, ...]] = field(repr=False, compare=False)
     overlap: float | None = None
+    source: str = field(default=origin.RERUN, compare=False)
 
     def __str__(self) -> str:
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]{self.unit}"
@@ -87,7 +88,8 @@ class Effect:
 
     def at(self, level: float) -> Effect:
         """Return the same effect with an interval of another level."""
-        return remake(self.method, self.unit, level, overlap=self.overlap, **self.values)
+        again = remake(self.method, self.unit, level, overlap=self.overlap, **self.values)
+        return replace(again, source=self.source)
 
     def p_value(self, null: float) -> float:
         """Return the two-sided p-value of the test that the interval inverts."""
@@ -153,7 +155,10 @@ def _read(name: str, arm: Any) -> tuple[float, ...]:
 def remake(
     method: str, unit: str, level: float, *, overlap: float | None = None, **arms: Any
 ) -> Effect:
-    """Return an effect of one of the methods from its arms, ``(replicas,)`` each."""
+    """Return an effect of one of the methods from its arms, ``(replicas,)`` each.
+
+    It is *from the record* where any arm is.
+    """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
     if overlap is not None and not 0 <= overlap < math.inf:
@@ -169,13 +174,14 @@ def remake(
     if method == "proportion" and not set(values["x"]) <= {0, 1}:
         raise ValueError("k must hold 0 or 1 for each replica")
     n = next(iter(lengths.values()))
-    empty = Effect(math.nan, math.nan, math.nan, level, n, method, unit, values, overlap)
+    whence = origin.source(*arms.values())
+    empty = Effect(math.nan, math.nan, math.nan, level, n, method, unit, values, overlap, whence)
     with np.errstate(over="ignore"):
         sample = empty.sample
     if not np.isfinite(sample).all():
         raise ValueError(f"{' and '.join(arms)} lie too far apart to subtract")
-    ends = _shown(method, _interval(method, sample, 1 - level))
-    return Effect(*ends, level, n, method, unit, values, overlap)
+    estimate, low, high = _shown(method, _interval(method, sample, 1 - level))
+    return replace(empty, estimate=estimate, low=low, high=high)
 
 
 def paired_effect(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from actnorm.evidence.effects import Effect, log
 
 ROLES = ("core", "scope", "control", "identity")
@@ -73,6 +75,15 @@ class Part:
         """Return what each interval that stands beside the effect's own would say, by name."""
         ratio = effect.method == "ratio"
         return {other.name: self._of(other.low, other.high, ratio) for other in effect.beside}
+
+    def tolerance(self, ratio: bool) -> float:
+        """Return a hundredth of the margin, on the interval's scale: less is no difference."""
+        return 0.01 * (math.log(self.margin) if ratio else self.margin)
+
+    def varies(self, effect: Effect) -> bool:
+        """Return whether replicas differ by more than what counts as no difference."""
+        spread = float(np.std(effect.sample))
+        return spread > self.tolerance(effect.method == "ratio")
 
     def _of(self, low: float, high: float, ratio: bool) -> str:
         """The outcome of one interval."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from actnorm.evidence.effects import Effect, remake
+from actnorm.evidence.origin import RECORD
 
 PACKAGE = Path(__file__).parents[1]
 MIME = "application/vnd.actnorm.evidence+json"
@@ -29,7 +31,8 @@ def entry_of(effect: Effect) -> dict[str, Any]:
 def effect_from(entry: Mapping[str, Any]) -> Effect:
     """Return the effect that a record's entry stands for, computed anew from its values."""
     how = entry["method"], entry["unit"], entry["level"]
-    return remake(*how, overlap=entry.get("overlap"), **entry["values"])
+    effect = remake(*how, overlap=entry.get("overlap"), **entry["values"])
+    return replace(effect, source=entry.get("source", RECORD))
 
 
 @lru_cache
