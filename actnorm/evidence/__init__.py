@@ -13,7 +13,7 @@ from actnorm.evidence.effects import (
     ratio_effect,
 )
 from actnorm.evidence.ledger import holm, ledger
-from actnorm.evidence.parts import KINDS, NOT_MEASURED, REGISTERED, ROLES, Part
+from actnorm.evidence.parts import KINDS, NOT_MEASURED, REGISTERED, ROLES, Part, word
 from actnorm.evidence.records import MIME, PACKAGE, digest, effect_from, entry_of, records
 from actnorm.evidence.registry import claim, registry, sources
 from actnorm.evidence.verdicts import verdict
@@ -47,4 +47,5 @@ __all__ = [
     "registry",
     "sources",
     "verdict",
+    "word",
 ]

@@ -40,7 +40,7 @@ def tone(outcome: str) -> str:
         return "fails"
     if outcome.startswith("holds "):
         return "part"
-    return outcome.split()[0]
+    return outcome.split()[0].rstrip(":")
 
 
 def badge(outcome: str) -> str:

@@ -11,7 +11,7 @@ from actnorm.evidence import cards
 from actnorm.evidence.effects import Effect
 from actnorm.evidence.parts import Part
 from actnorm.evidence.records import MIME, effect_from, entry_of, records
-from actnorm.evidence.verdicts import verdict
+from actnorm.evidence.verdicts import open_parts, primary, verdict
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Claim:
         names = [part.name for part in self.parts]
         if len(set(names)) != len(names):
             raise ValueError(f"parts of claim {self.id} must have different names, not {names}")
+        if len(marked := [part.name for part in self.parts if part.primary]) > 1:
+            raise ValueError(f"claim {self.id} has one primary part, not {', '.join(marked)}")
 
     def part(self, name: str) -> Part:
         """Return one part by name."""
@@ -48,7 +50,20 @@ class Claim:
     @property
     def verdict(self) -> str:
         """The verdict on the recorded evidence."""
-        return verdict(self.parts, {part.name: self.recorded(part.name) for part in self.parts})
+        return verdict(self.parts, self._effects())
+
+    @property
+    def open(self) -> list[str]:
+        """Names of the core parts that the recorded evidence leaves open."""
+        return open_parts(self.parts, self._effects())
+
+    @property
+    def primary(self) -> Part | None:
+        """The core part that the source asserts first."""
+        return primary(self.parts)
+
+    def _effects(self) -> dict[str, Effect | None]:
+        return {part.name: self.recorded(part.name) for part in self.parts}
 
     def judge(self, **effects: Effect) -> Judgement:
         """Judge a page's parts by name, live beside recorded.

@@ -14,6 +14,9 @@ VERDICTS = [
     ([H, F], "holds in part"),
     ([H, U], "undecided"),
     ([U, F], "undecided"),
+    ([U, U], "undecided"),
+    ([H, F, U], "holds in part"),
+    ([H, U, F, U], "holds in part"),
     ([H, None], "not yet measured"),
     ([U, None], "not yet measured"),
     ([], "not yet measured"),
@@ -32,21 +35,60 @@ def test_verdict_of_core_parts(effects, expected):
 @pytest.mark.parametrize(
     ("inside", "outside", "expected"),
     [
-        (H, F, "holds only when depth is 10"),
-        (H, H, "holds"),
-        (F, F, "holds"),
-        (H, U, "holds"),
-        (H, None, "holds"),
+        ([H], [F], "holds only when depth is 10"),
+        ([H, H], [F, F], "holds only when depth is 10"),
+        ([H, F], [F], "holds"),
+        ([H], [F, H], "holds"),
+        ([H, U], [F], "holds"),
+        ([H], [F, None], "holds"),
+        ([H], [U], "holds"),
+        ([H], [], "holds"),
+        ([], [F], "holds"),
+        ([F], [H], "holds"),
     ],
 )
-def test_a_pair_of_scope_parts_narrows_the_verdict(inside, outside, expected):
-    scope = {"role": "scope", "regime": "depth is 10"}
-    parts = [
-        replace(part("greater", 0.2), name="core"),
-        replace(part("greater", 0.2, **scope, side="inside"), name="in"),
-        replace(part("greater", 0.2, **scope, side="outside"), name="out"),
-    ]
-    effects = {"core": H, "in": inside, "out": outside}
+def test_a_regime_narrows_the_verdict_where_all_inside_hold_and_all_outside_fail(
+    inside, outside, expected
+):
+    parts, effects = [replace(part("greater", 0.2), name="core")], {"core": H}
+    for side, of_side in (("inside", inside), ("outside", outside)):
+        for k, e in enumerate(of_side):
+            effects[f"{side} {k}"] = e
+            scope = part("greater", 0.2, "scope", regime="depth is 10", side=side)
+            parts.append(replace(scope, name=f"{side} {k}"))
     assert evidence.verdict(parts, effects) == expected
     mixed = [*parts, replace(parts[0], name="other")]
     assert evidence.verdict(mixed, effects | {"other": F}) == "holds in part"
+
+
+def test_a_core_part_with_a_label_counts_inside_its_regime():
+    scope = {"regime": "it is deep"}
+    parts = [
+        replace(part("greater", 0.2, **scope, side="inside"), name="deep"),
+        replace(part("greater", 0.2, "scope", **scope, side="outside"), name="shallow"),
+    ]
+    assert evidence.verdict(parts, {"deep": H, "shallow": F}) == "holds only when it is deep"
+    # undecided, it may turn out to fail: then the claim does not hold
+    assert evidence.verdict(parts, {"deep": U, "shallow": F}) == "undecided"
+
+
+def test_open_parts_are_the_undecided_core_ones():
+    parts = [
+        *(replace(part("greater", 0.2), name=name) for name in ("a", "b", "c")),
+        part("greater", 0.2, "scope"),
+    ]
+    claim = evidence.Claim("x", "s", tuple(parts))
+    assert claim.open == ["a", "b", "c"]
+    found = evidence.verdicts.open_parts(parts, {"a": H, "b": U, "p": U})
+    assert found == ["b", "c"]
+
+
+def test_the_first_core_part_is_primary_unless_another_one_is_marked():
+    a, b = (replace(part("greater", 0.2), name=name) for name in "ab")
+    scope = replace(part("greater", 0.2, "scope"), name="s")
+    assert evidence.Claim("x", "s", (scope, a, b)).primary == a
+    marked = replace(b, primary=True)
+    assert evidence.Claim("x", "s", (scope, a, marked)).primary == marked
+    with pytest.raises(ValueError, match="one primary part, not a, b"):
+        evidence.Claim("x", "s", (replace(a, primary=True), marked))
+    assert evidence.Claim("x", "s", (scope,)).primary is None
