@@ -1,7 +1,7 @@
 """Evidence: effects with intervals, claims in parts, and verdicts that follow by one rule."""
 
 from actnorm.evidence.claims import Claim, Judgement
-from actnorm.evidence.comparison import contradiction
+from actnorm.evidence.comparison import Comparison, Rounding, compare, contradiction, rounding
 from actnorm.evidence.effects import (
     LEVEL,
     Effect,
@@ -13,8 +13,9 @@ from actnorm.evidence.effects import (
     ratio_effect,
 )
 from actnorm.evidence.ledger import holm, ledger
+from actnorm.evidence.origin import RECORD, RERUN
 from actnorm.evidence.parts import KINDS, NOT_MEASURED, REGISTERED, ROLES, Part, word
-from actnorm.evidence.records import MIME, PACKAGE, digest, effect_from, entry_of, records
+from actnorm.evidence.records import MIME, PACKAGE, digest, effect_from, entry_of, history, records
 from actnorm.evidence.registry import claim, registry, sources
 from actnorm.evidence.verdicts import verdict
 
@@ -24,18 +25,24 @@ __all__ = [
     "MIME",
     "NOT_MEASURED",
     "PACKAGE",
+    "RECORD",
     "REGISTERED",
+    "RERUN",
     "ROLES",
     "Claim",
+    "Comparison",
     "Effect",
     "Judgement",
     "Part",
+    "Rounding",
     "claim",
+    "compare",
     "contradiction",
     "deviation",
     "digest",
     "effect_from",
     "entry_of",
+    "history",
     "holm",
     "ledger",
     "mean_effect",
@@ -45,6 +52,7 @@ __all__ = [
     "ratio_effect",
     "records",
     "registry",
+    "rounding",
     "sources",
     "verdict",
     "word",

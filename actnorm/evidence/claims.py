@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actnorm import streams
+from actnorm import streams, tiers
 from actnorm.evidence import cards
+from actnorm.evidence.comparison import Comparison, Rounding, compare
 from actnorm.evidence.effects import Effect
 from actnorm.evidence.parts import Part
 from actnorm.evidence.records import MIME, effect_from, entry_of, records
@@ -41,11 +42,22 @@ class Claim:
 
     def recorded(self, name: str) -> Effect | None:
         """Return a part's recorded effect, rebuilt from its per-replica values."""
+        entry = self._entry(name)
+        return effect_from(entry) if entry else None
+
+    def moves(self, name: str) -> Rounding | None:
+        """Return what rounding does to a part's replicas, where its record knows."""
+        entry = self._entry(name) or {}
+        if not entry.get("rounding"):
+            return None
+        return Rounding(entry["rounding"], entry["spread"], entry["pairs"])
+
+    def _entry(self, name: str) -> dict[str, Any] | None:
         part = self.part(name)
         entry = records().get(part.page, {}).get("claims", {}).get(self.id, {}).get(name)
         if entry is None or not part.registered or entry["revision"] != part.revision:
             return None
-        return effect_from(entry)
+        return entry
 
     @property
     def verdict(self) -> str:
@@ -109,8 +121,23 @@ class Judgement:
 
     @property
     def outcomes(self) -> dict[str, str]:
-        """Outcome of each part, by name."""
-        return {name: self.claim.part(name).outcome(e) for name, e in self.effects.items()}
+        """Outcome of each part, by name; none on fewer replicas than registered."""
+        return {name: _outcome(self.claim.part(name), e) for name, e in self.effects.items()}
+
+    @property
+    def comparisons(self) -> dict[str, Comparison]:
+        """What each part's re-run says of its record, by name."""
+        return {
+            name: compare(
+                self.claim.part(name),
+                effect,
+                self.claim.recorded(name),
+                same=not tiers.foreign(),
+                moves=self.claim.moves(name),
+                comparisons=len(self.effects),
+            )
+            for name, effect in self.effects.items()
+        }
 
     def evidence(self) -> dict[str, Any]:
         """Return the machine-readable record of this run."""
@@ -118,6 +145,8 @@ class Judgement:
             "claim": self.claim.id,
             "page": self.page,
             "seed": streams.seed(),
+            "tier": tiers.tier(),
+            "foreign": tiers.foreign(),
             "replica_steps": streams.SPENT["replica-steps"],
             "parts": {
                 name: {
@@ -139,9 +168,15 @@ class Judgement:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {
             "text/plain": "\n".join(
-                f"{name}: {self.effects[name]}: {outcome}"
+                f"{name}: {self.effects[name]}: {outcome}; {self.comparisons[name].words}"
                 for name, outcome in self.outcomes.items()
             ),
             "text/html": cards.judgement_table(self.claim.id, self.claim.verdict, self._rows()),
             MIME: self.evidence(),
         }
+
+
+def _outcome(part: Part, effect: Effect) -> str:
+    if part.replicas and effect.n < part.replicas:
+        return f"not judged: {effect.n} of {part.replicas} replicas"
+    return part.outcome(effect)

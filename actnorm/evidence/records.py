@@ -35,6 +35,32 @@ def effect_from(entry: Mapping[str, Any]) -> Effect:
     return replace(effect, source=entry.get("source", RECORD))
 
 
+def history(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a new record has to keep of the one before: each part's effect, then and now."""
+    kept = list(old.get("history", ()))
+    for problem, parts in old["claims"].items():
+        for name, entry in parts.items():
+            now = new["claims"].get(problem, {}).get(name)
+            kept.append(
+                {
+                    "claim": problem,
+                    "part": name,
+                    "revision": entry["revision"],
+                    "date": old["date"],
+                    "commit": old["commit"],
+                    "before": _brief(entry),
+                    "after": now and _brief(now),
+                }
+            )
+    return kept
+
+
+def _brief(entry: Mapping[str, Any]) -> dict[str, Any]:
+    effect = effect_from(entry)
+    size = {key: getattr(effect, key) for key in ("estimate", "low", "high", "n")}
+    return {"margin": entry["margin"], "unit": effect.unit, **size}
+
+
 @lru_cache
 def records() -> dict[str, dict[str, Any]]:
     """Return every record by page, as `actnorm record` wrote it."""
