@@ -1,7 +1,9 @@
 """What the five source documents assert: one claim for each problem id, a file a chapter.
 
 A part states what the source asserts, whether or not we expect it to hold. How a part is judged
-(kind, metric, arms, margin, replicas) is added before its page's recorded run.
+(kind, metric, arms, margin, replicas) is added before its page's recorded run. One kind of
+quantity has one margin: a part names its quantity and takes margin and reason from the table. A
+margin of a part's own stands beside its quantity, as an exception.
 """
 
 from __future__ import annotations
@@ -33,11 +35,27 @@ def _read(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
+def _part(row: dict[str, Any]) -> Part:
+    quantity = row.get("quantity")
+    if quantity is not None and quantity not in margins():
+        raise ValueError(
+            f"quantity of part {row['name']} must be one of {', '.join(margins())},"
+            f" not {quantity!r}"
+        )
+    return Part(**margins().get(quantity, {}) | row | {"arms": tuple(row.get("arms", ()))})
+
+
 def _claim(entry: dict[str, Any]) -> Claim:
-    parts = [Part(**row | {"arms": tuple(row.get("arms", ()))}) for row in entry.get("part", [])]
+    parts = [_part(row) for row in entry.get("part", [])]
     return Claim(
         entry["id"], entry["statement"], tuple(parts), entry["title"], tuple(entry["sources"])
     )
+
+
+@lru_cache
+def margins() -> dict[str, dict[str, Any]]:
+    """Return margin and reason of each kind of quantity."""
+    return _read(ROOM / "margins.toml")
 
 
 @lru_cache
