@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
 from actnorm import evidence
-from actnorm.evidence import cards
+from actnorm.evidence import cards, listing, marks
 
 
 class Ledger(Directive):
@@ -40,7 +40,7 @@ class Ledger(Directive):
         ]
         here = env.app.builder.get_target_uri(env.docname)
         if "brief" in self.options:
-            text = cards.ledger_strip(
+            text = listing.ledger_strip(
                 rows, relative_uri(here, env.app.builder.get_target_uri("ledger"))
             )
         else:
@@ -50,13 +50,13 @@ class Ledger(Directive):
                 for page in pages
                 if f"chapters/{page}" in env.found_docs
             }
-            text = cards.ledger_table(rows, href)
+            text = listing.ledger_table(rows, href)
         return [nodes.raw("", text, format="html")]
 
 
 def verdict_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
     """``{verdict}`3174499` ``: a claim's verdict as a colored word, on a page with a ledger."""
-    return [nodes.raw("", cards.badge(evidence.claim(text).verdict), format="html")], []
+    return [nodes.raw("", marks.badge(evidence.claim(text).verdict), format="html")], []
 
 
 def effect_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
@@ -83,7 +83,7 @@ class ExplorableOf(Directive):
 
 
 def _wide(table: str) -> nodes.raw:
-    return nodes.raw("", f'{cards.style()}<div class="an-wide">{table}</div>', format="html")
+    return nodes.raw("", f'{marks.style()}<div class="an-wide">{table}</div>', format="html")
 
 
 class Benchmarks(Directive):
@@ -105,7 +105,7 @@ class Benchmarks(Directive):
             f" load average at the end {report['load'][0]}.</small></p>"
         )
         return [
-            nodes.raw("", f'{cards.style()}<div class="an-wide">{table}</div>{note}', format="html")
+            nodes.raw("", f'{marks.style()}<div class="an-wide">{table}</div>{note}', format="html")
         ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from actnorm import streams, tiers
@@ -17,13 +17,17 @@ from actnorm.evidence.verdicts import open_parts, primary, verdict
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement to test, in parts. Readers may make and judge their own."""
+    """A statement to test, in parts. Readers may make and judge their own.
+
+    On the card of a claim that several pages judge, the parts of `page` come first.
+    """
 
     id: str
     statement: str
     parts: tuple[Part, ...]
     title: str = ""
     sources: tuple[str, ...] = ()
+    page: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
@@ -51,6 +55,13 @@ class Claim:
         if not entry.get("rounding"):
             return None
         return Rounding(entry["rounding"], entry["spread"], entry["pairs"])
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Earlier effects of the parts, as newer records keep them."""
+        pages = dict.fromkeys(part.page for part in self.parts)
+        kept = [entry for page in pages for entry in records().get(page, {}).get("history", ())]
+        return [entry for entry in kept if entry["claim"] == self.id]
 
     def _entry(self, name: str) -> dict[str, Any] | None:
         part = self.part(name)
@@ -105,7 +116,8 @@ class Claim:
 
     def _repr_html_(self) -> str:
         rows = [cards.Row(part, self.recorded(part.name)) for part in self.parts]
-        return cards.claim_card(self.id, self.statement, self.verdict, rows)
+        said = self.id, self.statement, self.verdict, rows
+        return cards.claim_card(*said, page=self.page, history=self.history)
 
     def __str__(self) -> str:
         return f"Claim {self.id}: {self.statement} [{self.verdict}]"
@@ -159,11 +171,26 @@ class Judgement:
             },
         }
 
-    def _rows(self) -> list[cards.Row]:
-        return [
-            cards.Row(self.claim.part(name), self.claim.recorded(name), effect)
+    def _repr_html_(self) -> str:
+        claim, outcomes, comparisons = self.claim, self.outcomes, self.comparisons
+        rows = [
+            cards.Row(
+                claim.part(name),
+                claim.recorded(name),
+                effect,
+                "" if outcomes[name].startswith("not judged") else outcomes[name],
+                comparisons[name].words,
+                comparisons[name].contradicts,
+            )
             for name, effect in self.effects.items()
         ]
+        pages = {claim.part(name).page for name in self.effects}
+        others = [
+            cards.Row(part, claim.recorded(part.name))
+            for part in claim.parts
+            if part.page not in pages
+        ]
+        return cards.judgement_table(claim.id, claim.verdict, rows, others)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {
@@ -171,7 +198,7 @@ class Judgement:
                 f"{name}: {self.effects[name]}: {outcome}; {self.comparisons[name].words}"
                 for name, outcome in self.outcomes.items()
             ),
-            "text/html": cards.judgement_table(self.claim.id, self.claim.verdict, self._rows()),
+            "text/html": self._repr_html_(),
             MIME: self.evidence(),
         }
 

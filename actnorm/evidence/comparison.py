@@ -14,6 +14,7 @@ from actnorm.evidence.parts import Part, word
 
 FEWEST = 8  # replicas of a chaotic arm from which anything is judged
 FAMILY = 0.01  # chance that any of the parts compared together seems to differ
+NOT_RERUN = "not re-run here"
 LAST_PLACES = 8 * np.finfo(float).eps
 
 
@@ -71,7 +72,7 @@ def compare(
     A gap of means below a hundredth of the margin never contradicts.
     """
     if live.source == RECORD:
-        return Comparison("not re-run here")
+        return Comparison(NOT_RERUN)
     if recorded is None:
         return Comparison("nothing recorded")
     level = FAMILY / comparisons

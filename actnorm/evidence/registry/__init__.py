@@ -9,6 +9,7 @@ margin of a part's own stands beside its quantity, as an exception.
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,23 @@ def sources() -> dict[str, str]:
     return {source["key"]: source["title"] for source in _read(ROOM / "sources.toml")["source"]}
 
 
-def claim(problem_id: str) -> Claim:
-    """Return the registered claim of one problem id, such as ``"3174499"``."""
+def claim(problem_id: str, page: str = "") -> Claim:
+    """Return the registered claim of one problem id, such as ``"3174499"``.
+
+    Parameters
+    ----------
+    page
+        The page that shows it, such as ``"zero-centering/sign-coherence"``: its parts come first
+        on the claim's card.
+    """
     try:
-        return registry()[str(problem_id)]
+        found = registry()[str(problem_id)]
     except KeyError:
         raise KeyError(
             f"no claim {problem_id!r}; the registry holds {', '.join(registry())}"
         ) from None
+    if page and page not in (pages := {part.page for part in found.parts}):
+        raise ValueError(
+            f"page must be one that judges {found.id}: {', '.join(sorted(pages))}, not {page!r}"
+        )
+    return replace(found, page=page)
