@@ -38,45 +38,42 @@ def rehearse(page: str, seed: int) -> None:
 
 
 def verify(page: str, seed: int, full: bool = False) -> int:
-    """Run a page on another seed and return how many parts contradict the record.
-
-    A part that says it was re-run and yet equals the record bit for bit counts too.
+    """Run a page on another seed; return how many parts contradict the record, or only say that
+    they were re-run and yet equal it bit for bit.
     """
     tier = "full" if full else "verify"
     notebook, seconds = pages.run(page, ACTNORM_SEED=str(seed), ACTNORM_TIER=tier)
     judged = list(pages.judged(notebook))
-    again, against, moved = 0, 0, []
+    again, against, copies, moved = 0, 0, 0, []
     for claim, part, entry in judged:
         live, recorded = evidence.effect_from(entry), claim.recorded(part.name)
-        same = seed == 0
+        moves = claim.moves(part.name)
         found = evidence.compare(
-            part,
-            live,
-            recorded,
-            same=same,
-            moves=claim.moves(part.name),
-            comparisons=len(judged),
+            *(part, live, recorded), same=seed == 0, moves=moves, comparisons=len(judged)
         )
-        copied = not same and live.source == evidence.RERUN and _copied(part, live, recorded)
-        words = "equals the record bit for bit: not re-run, though it says so"
-        words = words if copied else found.words
+        copied = seed != 0 and _copied(part, live, recorded)
+        against += found.contradicts
+        copies += copied
         again += live.source == evidence.RERUN and not copied
-        against += copied or found.contradicts
-        flag = "CONTRADICTS: " if found.contradicts else "ERROR: " if copied else ""
-        print(f"{claim.id} {part.name}: {live}: {part.outcome(live)}; {flag}{words}")
+        words = "CONTRADICTS: " * found.contradicts + found.words
+        if copied:
+            words = "ERROR: equals the record bit for bit: not re-run, though it says so"
+        print(f"{claim.id} {part.name}: {live}: {part.outcome(live)}; {words}")
         if recorded and not found.contradicts:
             before, after = (evidence.word(part.outcome(e)) for e in (recorded, live))
             moved += [f"{part.name}: {before} -> {after}"] * (before != after)
     if moved:
         print("to or from undecided: " + "; ".join(moved))
-    verb = f"{against or 'none'} contradict{'s' * (against < 2)}"
-    print(f"seed {seed}: {again} of {len(judged)} parts re-run, {verb} the record; {seconds:.0f} s")
-    return against
+    verb = f"{against or 'none'} contradict{'s' * (against < 2)} the record"
+    more = f", {copies} only said to be" if copies else ""
+    print(f"seed {seed}: {again} of {len(judged)} parts re-run{more}, {verb}; {seconds:.0f} s")
+    return against + copies
 
 
 def _copied(part: evidence.Part, live: evidence.Effect, recorded: evidence.Effect | None) -> bool:
-    """Whether other replicas gave the record's very values, though replicas differ."""
-    return recorded is not None and live.values == recorded.values and part.varies(recorded)
+    """Whether what says it was re-run is the record's very values, though replicas differ."""
+    said = live.source == evidence.RERUN and recorded is not None
+    return said and live.values == recorded.values and part.varies(recorded)
 
 
 def ledger(as_json: bool) -> None:
