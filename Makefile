@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 PIP_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .DEFAULT_GOAL := book
-.PHONY: book test notebooks browser bench lock repository clean
+.PHONY: book test notebooks browser bench matrix gpu lock repository clean
 
 book: notebooks
 	@$(BIN)/python _ext/book.py site
@@ -23,6 +23,15 @@ browser: book
 
 bench: .venv/ready
 	@$(BIN)/python -m benchmarks
+
+matrix: .venv/ready
+	@$(BIN)/python _ext/matrix.py
+
+# On a bare machine with a card: no environment is made, PYTHON's own CUDA build of torch runs.
+DEVICE ?= cuda
+gpu:
+	@PYTHONPATH=. $(PYTHON) -m benchmarks.gpu --device $(DEVICE) \
+	$(if $(filter cpu%,$(DEVICE)),--brief,--out benchmarks/results/gpu.json)
 
 .venv/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else \
@@ -41,4 +50,4 @@ repository: .venv/ready
 	@$(BIN)/python _ext/book.py repository $(URL) $(BRANCH)
 
 clean:
-	rm -rf .venv .executed _build
+	rm -rf .venv .executed .matrix _build

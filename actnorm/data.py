@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from actnorm import tiers
+from actnorm import environment
 
 Part = tuple[Tensor, ...]
 Draw = Callable[[torch.Generator], "Split"]
@@ -75,7 +75,7 @@ def digits(pool: str = "judging", *, standardize: bool = True) -> Draw:
     pools = _digits_pools()
     if pool not in pools:
         raise ValueError(f"pool must be one of {', '.join(pools)}, not {pool!r}")
-    inputs, targets = pools[tiers.pool(pool)]
+    inputs, targets = pools[environment.pool(pool)]
 
     def draw(generator: torch.Generator) -> Split:
         order = torch.randperm(len(targets), generator=generator)

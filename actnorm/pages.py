@@ -14,7 +14,7 @@ from actnorm import evidence
 
 
 @contextmanager
-def environment(**variables: str) -> Iterator[None]:
+def _set(**variables: str) -> Iterator[None]:
     """Set environment variables for a while."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -41,7 +41,7 @@ def run(page: str, **variables: str) -> tuple[Any, float]:
     notebook = nbformat.read(path, as_version=4)
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # a second only waits
     start = time.perf_counter()
-    with environment(**threads, **variables):
+    with _set(**threads, **variables):
         folder = {"metadata": {"path": path.parent}}
         NotebookClient(notebook, timeout=None, resources=folder).execute()
     return notebook, time.perf_counter() - start

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 import json
-import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from actnorm import evidence
+from actnorm import evidence, streams
 from actnorm.evidence.origin import FromRecord, Measured, mark
-from actnorm.tiers import tier
+from actnorm.fingerprint import fingerprint
 
 MIME = "application/vnd.actnorm.recorded+json"
 
@@ -32,12 +28,11 @@ class Recorded:
         self.run = function
         self.name = function.__name__
         self.__doc__ = function.__doc__
-        source = textwrap.dedent(inspect.getsource(function))
-        self.fingerprint = hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()[:16]
+        self.fingerprint = fingerprint(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         call = json.dumps([args, kwargs], sort_keys=True, default=_plain)
-        if tier() == "full":
+        if streams.tier() == "full":
             result = json.loads(json.dumps(self.run(*args, **kwargs), default=_plain))
             _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
             return mark(result, Measured)

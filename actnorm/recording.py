@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from actnorm import evidence, pages, protocol, tiers
+from actnorm import environment, evidence, pages, protocol
 
 VERSIONS = ("numpy", "scipy", "torch")
 
@@ -23,7 +23,7 @@ def record(page: str) -> None:
     Then the page runs twice as a reader sees it, the second time from initial weights one
     rounding apart, so that the record knows which replicas a re-run can reproduce.
     """
-    if tiers.foreign() or "ACTNORM_TIER" in os.environ or "ACTNORM_NUDGE" in os.environ:
+    if environment.foreign() or "ACTNORM_TIER" in os.environ or "ACTNORM_NUDGE" in os.environ:
         sys.exit("a record is made with seed 0 and the page's own replicas: unset ACTNORM_*")
     if git("status", "--porcelain"):
         sys.exit("a record is made from a clean commit: commit or stash your changes first")

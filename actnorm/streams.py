@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 STREAMS = ("split", "init", "batches", "noise")
+TIERS = ("live", "verify", "full")
 # What this process has trained, in replica-steps: a page's evidence says what it cost.
 SPENT: Counter[str] = Counter()
 
@@ -22,19 +23,44 @@ def seed() -> int:
     return int(text)
 
 
-def replicas(count: int, first: int = 0) -> range:
+def tier() -> str:
+    """Return how much of a page's protocol runs: ``ACTNORM_TIER``.
+
+    ``live`` (the default) trains the first replicas of the record, ``verify`` all of them, and
+    ``full`` runs the recorded functions too.
+    """
+    text = os.environ.get("ACTNORM_TIER", "live")
+    if text not in TIERS:
+        raise ValueError(f"ACTNORM_TIER must be one of {', '.join(TIERS)}, not {text!r}")
+    return text
+
+
+def replicas(count: int, first: int = 0, *, live: int | None = None) -> range:
     """Return the replica indices of this run: so many from the first on, unless the reader asks
     for others.
 
-    ``ACTNORM_REPLICAS`` is ``x2`` (twice the page's count) or ``32:64`` (these indices). A part
-    whose metric was revised starts at a `first` that no earlier run has seen.
+    Parameters
+    ----------
+    count
+        How many the record has.
+    first
+        A part whose metric was revised starts at an index that no earlier run has seen.
+    live
+        How many of them a page trains in its live `tier`; by default all.
+
+    ``ACTNORM_REPLICAS`` is ``x2`` (twice as many) or ``32:64`` (these indices).
     """
-    if count < 1 or first < 0:
-        raise ValueError(f"count must be at least 1 and first 0, not {count} and {first}")
+    live = count if live is None else live
+    if not 1 <= live <= count or first < 0:
+        raise ValueError(
+            f"count and live must satisfy 1 <= live <= count, and first be at least 0, not {count},"
+            f" {live} and {first}"
+        )
     text = os.environ.get("ACTNORM_REPLICAS", "x1")
+    size = live if tier() == "live" else count
     try:
         if text.startswith("x"):
-            chosen = range(first, first + int(text[1:]) * count)
+            chosen = range(first, first + int(text[1:]) * size)
         else:
             start, stop = text.split(":")
             chosen = range(int(start), int(stop))
@@ -64,4 +90,4 @@ def stream(name: str, replica: int, *, seed: int | None = None) -> torch.Generat
         raise ValueError(f"replica must be >= 0, not {replica}")
     root = globals()["seed"]() if seed is None else seed
     words = np.random.SeedSequence([root, replica, zlib.crc32(name.encode())])
-    return torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0] >> 1))
+    return torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)

@@ -53,9 +53,28 @@ def problem(shape: tuple[int, ...]) -> Split:
     return Split((inputs, targets), part, part)
 
 
-def stacked(build: Callable, data: Split, count: int, steps: int, *, compile: bool) -> float:
-    """Return the seconds of one step of `replicas.train`; the first two steps do not count."""
+def stacked(
+    build: Callable,
+    data: Split,
+    count: int,
+    steps: int,
+    *,
+    compile: bool,
+    device: str | torch.device = "cpu",
+    now: Callable[[], float] = clock,
+    window: int = 1,
+) -> float:
+    """Return the seconds of one step of `replicas.train`; the first two steps do not count.
+
+    The clock is read once in ``window`` steps: one that waits for a card holds it up.
+    """
     stamps = []
+
+    def schedule(step: int) -> float:
+        if step >= 2 and (step - 2) % window == 0:
+            stamps.append(now())
+        return 1.0
+
     replicas.train(
         build,
         data,
@@ -64,29 +83,39 @@ def stacked(build: Callable, data: Split, count: int, steps: int, *, compile: bo
         optimizer=replicas.adam(1e-3),
         loss=replicas.cross_entropy,
         replicas=range(count),
-        schedule=lambda step: stamps.append(clock()) or 1.0,
+        schedule=schedule,
+        device=device,
         compile=compile,
         chunk=count,
     )
-    return float(np.median([b - a for a, b in pairwise(stamps[2:])]))
+    return float(np.median([b - a for a, b in pairwise(stamps)])) / window
 
 
-def loop(build: Callable, data: Split, count: int, steps: int, *, fused: bool) -> float:
+def loop(
+    build: Callable,
+    data: Split,
+    count: int,
+    steps: int,
+    *,
+    fused: bool,
+    device: str | torch.device = "cpu",
+    now: Callable[[], float] = clock,
+) -> float:
     """Return the seconds in which stock modules and optimizers, in turn, make one step each."""
-    models = [build() for _ in range(count)]
+    models = [build().to(device) for _ in range(count)]
     optimizers = [torch.optim.Adam(model.parameters(), 1e-3, fused=fused) for model in models]
-    inputs, targets = data.train
+    inputs, targets = (tensor.to(device) for tensor in data.train)
     durations = []
     for step in range(steps + 2):
-        start = clock()
+        start = now()
         for model, optimizer in zip(models, optimizers, strict=True):
             if step % 8 == 0:
-                order = torch.randperm(len(targets))
+                order = torch.randperm(len(targets), device=inputs.device)
             batch = order[step % 8 * BATCH : (step % 8 + 1) * BATCH]
             optimizer.zero_grad()
             F.cross_entropy(model(inputs[batch]), targets[batch]).backward()
             optimizer.step()
-        durations.append(clock() - start)
+        durations.append(now() - start)
     return float(np.median(durations[2:]))
 
 
@@ -95,7 +124,7 @@ def products(
 ) -> float:
     """Return the seconds of one step's matrix products and convolutions, and of nothing else."""
     stacks = [count] if stack else [1] * count
-    work = [product for size in stacks for product in _products(build, shape, size)]
+    work = [product for size in stacks for product in bare(build, shape, size)]
     durations = []
     for _ in range(steps + 2):
         start = clock()
@@ -105,10 +134,13 @@ def products(
     return float(np.median(durations[2:]))
 
 
-def _products(build: Callable, shape: tuple[int, ...], count: int) -> list[Callable[[], object]]:
+def bare(
+    build: Callable, shape: tuple[int, ...], count: int, device: str | torch.device = "cpu"
+) -> list[Callable[[], object]]:
+    """Return the matrix products and convolutions of one step of a stack, each as a function."""
     work: list[Callable[[], object]] = []
-    x = torch.randn(count, BATCH, *shape)
-    for layer in build():
+    x = torch.randn(count, BATCH, *shape, device=device)
+    for layer in build().to(device):
         if isinstance(layer, nn.Linear):
             work += _linear(layer, x, first=not work)
         elif isinstance(layer, nn.Conv2d):
@@ -119,15 +151,15 @@ def _products(build: Callable, shape: tuple[int, ...], count: int) -> list[Calla
 
 
 def _linear(layer: nn.Linear, x: Tensor, first: bool) -> list[Callable[[], object]]:
-    weight = torch.randn(len(x), *layer.weight.shape)
-    slope = torch.randn(len(x), BATCH, layer.out_features)
+    weight = x.new_empty(len(x), *layer.weight.shape).normal_()
+    slope = x.new_empty(len(x), BATCH, layer.out_features).normal_()
     work = [lambda: torch.bmm(x, weight.mT), lambda: torch.bmm(slope.mT, x)]
     return work if first else [*work, lambda: torch.bmm(slope, weight)]
 
 
 def _convolution(layer: nn.Conv2d, x: Tensor, first: bool) -> list[Callable[[], object]]:
     count = len(x)
-    weight = torch.randn(count * layer.out_channels, *layer.weight.shape[1:])
+    weight = x.new_empty(count * layer.out_channels, *layer.weight.shape[1:]).normal_()
     merged = x.transpose(0, 1).flatten(1, 2).contiguous()
     settings = layer.stride, layer.padding, layer.dilation
     slope = torch.randn_like(F.conv2d(merged, weight, None, *settings, count))

@@ -17,6 +17,20 @@ def test_streams_repeat_and_differ():
     assert len({tuple(row) for row in first}) == len(keys)
 
 
+def test_a_page_trains_the_first_replicas_of_its_record(monkeypatch):
+    assert streams.replicas(32, live=8) == range(8)
+    assert streams.replicas(32, first=128, live=8) == range(128, 136)
+    monkeypatch.setenv("ACTNORM_REPLICAS", "x2")
+    assert streams.replicas(32, live=8) == range(16)
+    monkeypatch.delenv("ACTNORM_REPLICAS")
+    for tier in ("verify", "full"):
+        monkeypatch.setenv("ACTNORM_TIER", tier)
+        assert streams.replicas(32, first=128, live=8) == range(128, 160)
+    monkeypatch.setenv("ACTNORM_TIER", "fast")
+    with pytest.raises(ValueError, match="one of live, verify, full, not 'fast'"):
+        streams.replicas(32)
+
+
 def test_environment_moves_seed_and_replicas(monkeypatch):
     assert streams.seed() == 0
     assert streams.replicas(8) == range(8)
@@ -54,7 +68,8 @@ def test_bad_environment_is_named(monkeypatch, variable, value, message):
     [
         (lambda: streams.stream("dropout", 0), "name must be one of split, init, batches, noise"),
         (lambda: streams.stream("init", -1), "replica must be >= 0"),
-        (lambda: streams.replicas(0), "count must be at least 1"),
+        (lambda: streams.replicas(0), "1 <= live <= count"),
+        (lambda: streams.replicas(8, live=9), "not 8, 9 and 0"),
         (lambda: data.digits("test"), "pool must be one of tuning, judging, not 'test'"),
         (
             lambda: data.Split((torch.ones(3), torch.ones(2)), (torch.ones(1),), (torch.ones(1),)),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actnorm import streams, tiers
+from actnorm import environment, streams
 from actnorm.evidence import cards
 from actnorm.evidence.comparison import Comparison, Rounding, compare
 from actnorm.evidence.effects import Effect
@@ -144,7 +144,7 @@ class Judgement:
                 self.claim.part(name),
                 effect,
                 self.claim.recorded(name),
-                same=not tiers.foreign(),
+                same=not environment.foreign(),
                 moves=self.claim.moves(name),
                 comparisons=len(self.effects),
             )
@@ -157,8 +157,8 @@ class Judgement:
             "claim": self.claim.id,
             "page": self.page,
             "seed": streams.seed(),
-            "tier": tiers.tier(),
-            "foreign": tiers.foreign(),
+            "tier": streams.tier(),
+            "foreign": environment.foreign(),
             "replica_steps": streams.SPENT["replica-steps"],
             "parts": {
                 name: {

@@ -38,6 +38,8 @@ def power(part: Part, effect: Effect, n: int) -> float:
 
 def _misses(shift: float, far: float, n: int) -> float:
     """Chance that a t statistic of n replicas, shifted so far, does not pass a quantile."""
+    if shift == 0:
+        return float(stats.t.cdf(far, n - 1))
     if shift > 35:  # beyond what the noncentral t is computed for
         return float(stats.chi2.sf((shift / far) ** 2 * (n - 1), n - 1))
     return float(stats.nct.cdf(far, n - 1, shift))

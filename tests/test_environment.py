@@ -4,17 +4,11 @@ import pytest
 import torch
 
 import actnorm as an
-from actnorm import tiers
+from actnorm import environment
 
 
-def test_tiers_and_pools_have_defaults_and_no_other_names(monkeypatch):
-    assert tiers.tier() == "live"
-    assert [tiers.pool(name) for name in tiers.POOLS] == ["judging", "tuning"]
-    monkeypatch.setenv("ACTNORM_TIER", "verify")
-    assert tiers.tier() == "verify"
-    monkeypatch.setenv("ACTNORM_TIER", "quick")
-    with pytest.raises(ValueError, match="ACTNORM_TIER must be one of live, full, verify"):
-        tiers.tier()
+def test_pools_have_a_default_and_no_other_names(monkeypatch):
+    assert [environment.pool(name) for name in environment.POOLS] == ["judging", "tuning"]
     monkeypatch.setenv("ACTNORM_POOL", "all")
     with pytest.raises(ValueError, match="ACTNORM_POOL must be one of judging, tuning, not 'all'"):
         an.data.digits()
@@ -54,4 +48,4 @@ def test_a_run_is_foreign_where_its_replicas_are_not_the_records(
     monkeypatch, variable, value, foreign
 ):
     monkeypatch.setenv(f"ACTNORM_{variable}", value)
-    assert tiers.foreign() is foreign
+    assert environment.foreign() is foreign

@@ -1,0 +1,57 @@
+"""Every place that names the supported Pythons names the same ones, and the lock serves them."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+ROOT = Path(__file__).resolve().parent.parent
+SUPPORTED = ["3.11", "3.12", "3.13"]
+
+spec = importlib.util.spec_from_file_location("matrix", ROOT / "_ext" / "matrix.py")
+matrix = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(matrix)
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_one_set_of_pythons():
+    requires = SpecifierSet(matrix.PROJECT["requires-python"])
+    assert [f"3.{minor}" for minor in range(30) if f"3.{minor}.1" in requires] == SUPPORTED
+    first, second, last = SUPPORTED
+    assert f"Python {first}, {second} or {last}" in read("README.md")
+    assert f"Python {first} to {last}" in read("Makefile")
+    assert f"needs Python {first}, {second} or {last}" in read("Makefile")
+    assert "(3, 11) <= v <= (3, 13)" in read("Makefile")
+    jobs = yaml.safe_load(read(".github/workflows/test.yml"))["jobs"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == SUPPORTED
+    named = re.findall(r'python(?:-version: "|=)(3\.\d+)', read(".github/workflows/publish.yml"))
+    named += re.findall(r"python=(3\.\d+)", read("environment.yml"))
+    assert len(named) == 2
+    assert set(named) <= set(SUPPORTED)
+    assert set(matrix.pythons()) <= set(SUPPORTED)
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_the_lock_pins_each_package_once_for_each_python(version):
+    extras = matrix.PROJECT["optional-dependencies"]
+    wanted = [*matrix.PROJECT["dependencies"], *extras["book"], *extras["test"]]
+    there = {"python_version": version, "python_full_version": f"{version}.1"}
+    pins = {}
+    for requirement in map(Requirement, read("constraints.txt").splitlines()):
+        if requirement.marker is None or requirement.marker.evaluate(there):
+            pins.setdefault(requirement.name, []).append(str(requirement.specifier))
+    assert {len(each) for each in pins.values()} == {1}
+    assert {Requirement(text).name for text in wanted} <= pins.keys()
+
+
+def test_the_lowest_versions_are_the_lower_bounds():
+    assert "torch==2.6" in matrix.lowest()
+    assert len(matrix.lowest()) == len(matrix.PROJECT["dependencies"])
+    assert all("==" in text and ">" not in text for text in matrix.lowest())
