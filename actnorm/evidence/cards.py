@@ -131,8 +131,9 @@ def _judged(row: Row) -> str:
     live = "" if row.words == NOT_RERUN else f"{measured(row.live)}<br>"
     said = marks.badge(row.outcome, part.role) if row.outcome and live else ""
     words = "contradicts the record: " + row.words if row.contradicts else row.words
-    kept = f"{measured(row.recorded)}<br>{marks.badge(row.before, part.role)}"
-    shown = row.recorded or row.live
+    recorded = part.judged(row.recorded) if row.recorded else None
+    kept = f"{measured(recorded)}<br>{marks.badge(row.before, part.role)}"
+    shown = recorded or row.live
     picture = marks.interval(
         *(shown.low, shown.high, shown.estimate),
         kind=part.kind,

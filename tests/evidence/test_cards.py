@@ -141,6 +141,13 @@ def test_intervals_beside_say_what_they_would():
     assert re.search(r"bootstrap-t \[.*\]: holds", judged_row(skewed, skewed))
 
 
+def test_after_two_looks_the_card_shows_the_wider_interval():
+    e, twice = effect_of(0.5), part("greater", 0.2, looks=2)
+    shown = judged_row(effect_of(0.4), e, judge=twice)
+    assert marks.span(e.at(0.995).low, e.at(0.995).high) in shown
+    assert marks.span(e.low, e.high) not in shown
+
+
 def test_deviations_are_listed_with_both_effects():
     size = {"margin": 0.2, "unit": "", "estimate": 0.5, "low": 0.4, "high": 0.6, "n": 32}
     entry = {

@@ -250,6 +250,8 @@ def test_a_skewed_sample_gets_its_bootstrap_t_interval_beside():
 def test_the_bootstrap_of_a_few_distinct_values_promises_no_end():
     (beside,) = evidence.mean_effect([0.0] * 7 + [1.0]).beside
     assert beside.high == math.inf
+    (mirrored,) = evidence.mean_effect([1.0] * 7 + [0.0]).beside
+    assert (mirrored.low, mirrored.high) == pytest.approx((-math.inf, 1 - beside.low))
     assert evidence.mean_effect([2.0] * 8).beside == ()
     assert evidence.mean_effect([0.1 + 1e-17] * 7 + [0.1]).beside == ()
 
@@ -264,3 +266,11 @@ def test_overlapping_splits_widen_the_interval_that_stands_beside():
     again = evidence.effect_from(json.loads(json.dumps(evidence.entry_of(e))))
     assert again == e
     assert again.beside == e.beside
+
+
+def test_a_median_equal_to_the_null_speaks_for_it():
+    x = [1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 9.0]
+    e = evidence.median_effect(x)
+    assert (e.low, e.high) == (1.0, 9.0)
+    assert e.p_value(4.0) == 1.0
+    assert e.p_value(3.0) == pytest.approx(2 * sum(math.comb(10, k) for k in range(4)) / 2**10)
