@@ -15,7 +15,8 @@ from docutils.parsers.rst import Directive, directives
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
-from actnorm import cards, evidence
+from actnorm import evidence
+from actnorm.evidence import cards, listing, marks
 
 
 class Ledger(Directive):
@@ -28,8 +29,9 @@ class Ledger(Directive):
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
-        for path in [*evidence.PACKAGE.glob("records/**/*.json"), *evidence.PACKAGE.glob("*.*")]:
-            env.note_dependency(str(path))
+        for pattern in ("records/**/*.json", "evidence/**/*.py", "evidence/**/*.toml"):
+            for path in evidence.PACKAGE.glob(pattern):
+                env.note_dependency(str(path))
         chapter = self.options.get("chapter", "")
         rows = [
             row
@@ -38,7 +40,7 @@ class Ledger(Directive):
         ]
         here = env.app.builder.get_target_uri(env.docname)
         if "brief" in self.options:
-            text = cards.ledger_strip(
+            text = listing.ledger_strip(
                 rows, relative_uri(here, env.app.builder.get_target_uri("ledger"))
             )
         else:
@@ -48,13 +50,13 @@ class Ledger(Directive):
                 for page in pages
                 if f"chapters/{page}" in env.found_docs
             }
-            text = cards.ledger_table(rows, href)
+            text = listing.ledger_table(rows, href)
         return [nodes.raw("", text, format="html")]
 
 
 def verdict_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
     """``{verdict}`3174499` ``: a claim's verdict as a colored word, on a page with a ledger."""
-    return [nodes.raw("", cards.badge(evidence.claim(text).verdict), format="html")], []
+    return [nodes.raw("", marks.badge(evidence.claim(text).verdict), format="html")], []
 
 
 def effect_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
@@ -81,7 +83,7 @@ class ExplorableOf(Directive):
 
 
 def _wide(table: str) -> nodes.raw:
-    return nodes.raw("", f'{cards.style()}<div class="an-wide">{table}</div>', format="html")
+    return nodes.raw("", f'{marks.style()}<div class="an-wide">{table}</div>', format="html")
 
 
 class Benchmarks(Directive):
@@ -103,7 +105,7 @@ class Benchmarks(Directive):
             f" load average at the end {report['load'][0]}.</small></p>"
         )
         return [
-            nodes.raw("", f'{cards.style()}<div class="an-wide">{table}</div>{note}', format="html")
+            nodes.raw("", f'{marks.style()}<div class="an-wide">{table}</div>{note}', format="html")
         ]
 
 

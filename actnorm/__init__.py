@@ -20,7 +20,9 @@ from actnorm.evidence import (
     claim,
     deviation,
     mean_effect,
+    median_effect,
     paired_effect,
+    proportion,
     ratio_effect,
 )
 from actnorm.exercises import check
@@ -50,8 +52,10 @@ __all__ = [
     "gaussian",
     "gradients",
     "mean_effect",
+    "median_effect",
     "paired_effect",
     "probe",
+    "proportion",
     "ratio_effect",
     "recorded",
     "replicas",

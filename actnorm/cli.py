@@ -1,122 +1,86 @@
-"""The command ``actnorm``: record a page's evidence, verify it, print the ledger."""
+"""The command ``actnorm``: rehearse, record and verify a page; print the ledger."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import subprocess
+import math
 import sys
-import time
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from actnorm import evidence, protocol, streams
+from actnorm import evidence, pages, recording
+from actnorm.evidence import power
+from actnorm.pages import outputs
 
-VERSIONS = ("numpy", "scipy", "torch")
-
-
-def run_page(page: str) -> tuple[Any, float]:
-    """Execute a page's notebook and return it, with the seconds that it took."""
-    try:
-        import nbformat
-        from nbclient import NotebookClient
-    except ImportError:
-        sys.exit("running a page needs nbclient: pip install nbclient ipykernel")
-    path = Path("chapters", page).with_suffix(".ipynb")
-    if not path.exists():
-        sys.exit(f"no notebook {path} here; run this in the book's folder")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small matrices: a second thread only waits
-    notebook = nbformat.read(path, as_version=4)
-    start = time.perf_counter()
-    client = NotebookClient(notebook, timeout=None, resources={"metadata": {"path": path.parent}})
-    client.execute()
-    return notebook, time.perf_counter() - start
+__all__ = ["ledger", "main", "outputs", "rehearse", "verify"]
 
 
-def outputs(notebook: Any, mime: str) -> list[dict[str, Any]]:
-    """Return everything of one MIME type that the cells of an executed notebook left."""
-    return [
-        output["data"][mime]
-        for cell in notebook["cells"]
-        for output in cell.get("outputs", ())
-        if mime in output.get("data", {})
-    ]
+def rehearse(page: str, seed: int) -> None:
+    """Run a page's whole protocol on the tuning pool and a seed for trying; write nothing."""
+    if seed < 1000:
+        sys.exit(f"seeds below 1000 judge and are read: rehearse on 1000 or more, not {seed}")
+    at = {"ACTNORM_TIER": "full", "ACTNORM_SEED": str(seed), "ACTNORM_POOL": "tuning"}
+    notebook, seconds = pages.run(page, **at)
+    for claim, part, entry in pages.judged(notebook):
+        effect = evidence.effect_from(entry)
+        core = sum(p.role == "core" and p.registered for p in claim.parts)
+        wanted = power.wanted(core)
+        fewest = power.replicas_for(part, effect, wanted)
+        n = part.replicas or effect.n
+        scale = " of logarithms" * (effect.method == "ratio")
+        print(
+            f"{claim.id} {part.name} ({part.role}): {effect}: {part.outcome(effect)}\n"
+            f"    sd {effect.sample.std(ddof=1):.3g}{scale};"
+            f" power {power.power(part, effect, n):.3f} at {n} replicas;"
+            f" {wanted:.3f} takes {fewest or 'more than could be paid'}"
+        )
+    print(f"rehearsed on the tuning pool, seed {seed}, in {seconds:.0f} s; nothing was written")
 
 
-def record(page: str) -> None:
-    """Run a page on the recorded seed, from a clean commit, and write its record."""
-    if streams.seed() or "ACTNORM_REPLICAS" in os.environ:
-        sys.exit("a record is made with seed 0 and the page's own replicas: unset ACTNORM_*")
-    if git("status", "--porcelain"):
-        sys.exit("a record is made from a clean commit: commit or stash your changes first")
-    os.environ["ACTNORM_TIER"] = "full"
-    notebook, seconds = run_page(page)
-    claims: dict[str, Any] = {}
-    for piece in outputs(notebook, evidence.MIME):
-        parts = claims.setdefault(piece["claim"], {})
-        for name, part in piece["parts"].items():
-            registered = evidence.claim(piece["claim"]).part(name)
-            n = len(next(iter(part["values"].values())))
-            if registered.page != page or n != registered.replicas:
-                sys.exit(
-                    f"part {name} is registered on {registered.page} with {registered.replicas}"
-                    f" replicas; this run has {n} on {page}"
-                )
-            parts[name] = {key: getattr(registered, key) for key in evidence.REGISTERED}
-            parts[name] |= {key: part[key] for key in ("method", "unit", "level", "values")}
-    if not claims:
-        sys.exit(f"{page} judges no claim")
-    path = evidence.PACKAGE / "records" / f"{page}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "page": page,
-        "seed": 0,
-        "commit": git("rev-parse", "HEAD"),
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
-        "seconds": round(seconds, 1),
-        "claims": claims,
-        "recorded": outputs(notebook, protocol.MIME),
-    }
-    content["digest"] = evidence.digest(content)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(f"wrote {path} in {seconds:.0f} s")
+def verify(page: str, seed: int, full: bool = False) -> int:
+    """Run a page on another seed; return how many parts contradict the record, or only say that
+    they were re-run and yet equal it bit for bit.
+    """
+    tier = "full" if full else "verify"
+    notebook, seconds = pages.run(page, ACTNORM_SEED=str(seed), ACTNORM_TIER=tier)
+    judged = list(pages.judged(notebook))
+    again, against, copies, moved = 0, 0, 0, []
+    for claim, part, entry in judged:
+        live, recorded = evidence.effect_from(entry), claim.recorded(part.name)
+        moves = claim.moves(part.name)
+        found = evidence.compare(
+            *(part, live, recorded), same=seed == 0, moves=moves, comparisons=len(judged)
+        )
+        copied = seed != 0 and _copied(part, live, recorded)
+        against += found.contradicts
+        copies += copied
+        again += live.source == evidence.RERUN and not copied
+        words = "CONTRADICTS: " * found.contradicts + found.words
+        if copied:
+            words = "ERROR: equals the record bit for bit: not re-run, though it says so"
+        print(f"{claim.id} {part.name}: {live}: {part.outcome(live)}; {words}")
+        if recorded and not found.contradicts:
+            before, after = (evidence.word(part.outcome(e)) for e in (recorded, live))
+            moved += [f"{part.name}: {before} -> {after}"] * (before != after)
+    if moved:
+        print("to or from undecided: " + "; ".join(moved))
+    verb = f"{against or 'none'} contradict{'s' * (against < 2)} the record"
+    more = f", {copies} only said to be" if copies else ""
+    print(f"seed {seed}: {again} of {len(judged)} parts re-run{more}, {verb}; {seconds:.0f} s")
+    return against + copies
 
 
-def verify(page: str, seed: int) -> int:
-    """Run a page on another seed and return how many parts contradict the record."""
-    os.environ["ACTNORM_SEED"] = str(seed)
-    notebook, seconds = run_page(page)
-    pieces = outputs(notebook, evidence.MIME)
-    contradictions = 0
-    total = sum(len(piece["parts"]) for piece in pieces)
-    for piece in pieces:
-        claim = evidence.claim(piece["claim"])
-        for name, entry in piece["parts"].items():
-            live, recorded = evidence.effect_from(entry), claim.recorded(name)
-            if recorded is None:
-                print(f"{claim.id} {name}: {live}: {entry['outcome']}; nothing recorded")
-                continue
-            part = claim.part(name)
-            against = evidence.contradiction(part, live, recorded, total)
-            contradictions += against is not None
-            print(
-                f"{claim.id} {name}: {live}: {entry['outcome']}; recorded {recorded}:"
-                f" {part.outcome(recorded)}{'; CONTRADICTS: ' + against if against else ''}"
-            )
-    print(f"seed {seed}: {contradictions} of {total} parts contradict the record; {seconds:.0f} s")
-    return contradictions
+def _copied(part: evidence.Part, live: evidence.Effect, recorded: evidence.Effect | None) -> bool:
+    """Whether what says it was re-run is the record's very values, though replicas differ."""
+    said = live.source == evidence.RERUN and recorded is not None
+    return said and live.values == recorded.values and part.varies(recorded)
 
 
 def ledger(as_json: bool) -> None:
     """Print every claim with its verdict."""
     rows = evidence.ledger()
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps(_finite(rows), indent=1, allow_nan=False))
         return
     for row in rows:
         print(f"{row['problem_id']}  {row['verdict']:20}  {row['claim']}")
@@ -126,28 +90,40 @@ def ledger(as_json: bool) -> None:
                 print(f"         {part['outcome']:20}  {part['name']}: {effect}{part['unit']}")
 
 
-def git(*arguments: str) -> str:
-    """Return what git prints."""
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: an interval without an end has null there."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows another one
     parser = argparse.ArgumentParser(prog="actnorm", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("record", help="run a page's protocol and write its record")
+    command = commands.add_parser("rehearse", help="try a page on the tuning pool; write nothing")
     command.add_argument("page", help="such as zero-centering/sign-coherence")
+    command.add_argument("--seed", type=int, default=1000)
+    command = commands.add_parser("record", help="run a page's protocol and write its record")
+    command.add_argument("page")
     command = commands.add_parser("verify", help="run a page on another seed against its record")
     command.add_argument("page")
     command.add_argument("--seed", type=int, default=1001)
+    command.add_argument("--full", action="store_true", help="run the recorded functions too")
     command = commands.add_parser("ledger", help="print every claim with its verdict")
     command.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     match arguments.command:
+        case "rehearse":
+            rehearse(arguments.page, arguments.seed)
         case "record":
-            record(arguments.page)
+            recording.record(arguments.page)
         case "verify":
-            sys.exit(1 if verify(arguments.page, arguments.seed) else 0)
+            sys.exit(1 if verify(arguments.page, arguments.seed, arguments.full) else 0)
         case "ledger":
             ledger(arguments.json)

@@ -11,6 +11,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from actnorm import environment
+
 Part = tuple[Tensor, ...]
 Draw = Callable[[torch.Generator], "Split"]
 
@@ -50,7 +52,8 @@ def digits(pool: str = "judging", *, standardize: bool = True) -> Draw:
 
     The 1,797 images are cut once into two pools: ``tuning`` (597), on which learning rates are
     chosen, and ``judging`` (1,200), on which claims are judged. Each replica shuffles one pool
-    with its ``split`` stream and cuts it two thirds, one sixth, one sixth.
+    with its ``split`` stream and cuts it two thirds, one sixth, one sixth. In a rehearsal
+    (``ACTNORM_POOL=tuning``) both names stand for the tuning pool.
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ def digits(pool: str = "judging", *, standardize: bool = True) -> Draw:
     pools = _digits_pools()
     if pool not in pools:
         raise ValueError(f"pool must be one of {', '.join(pools)}, not {pool!r}")
-    inputs, targets = pools[pool]
+    inputs, targets = pools[environment.pool(pool)]
 
     def draw(generator: torch.Generator) -> Split:
         order = torch.randperm(len(targets), generator=generator)

@@ -126,7 +126,8 @@ def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) ->
     at it, and at twice. A cell says how large the effect is, and which outcome follows.
     """
     rates = ["½×", "best", "2×"]
-    digits = max(2, 1 - math.floor(math.log10(part.margin)))  # a tenth of the margin shows
+    tenth = math.floor(math.log10(part.margin)) if part.margin else 0
+    digits = max(2, 1 - tenth)  # a tenth of the margin shows
     for i, row in enumerate(effects):
         for j, effect in enumerate(row):
             outcome = part.outcome(effect).split(":")[0]

@@ -6,7 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from actnorm import evidence, streams
+from actnorm.evidence.origin import FromRecord, Measured, mark
 from actnorm.fingerprint import fingerprint
 
 MIME = "application/vnd.actnorm.recorded+json"
@@ -15,8 +18,10 @@ MIME = "application/vnd.actnorm.recorded+json"
 class Recorded:
     """A function whose results stand in the record: calling it looks them up, `run` runs it.
 
-    Arguments and results are what JSON can hold. In the full tier (``ACTNORM_TIER=full``, as
-    `actnorm record` sets it) calling it runs it too, and leaves the result for the record.
+    Arguments and results are what JSON can hold; each list of numbers in a result comes as an
+    array, and an effect of such arrays knows that it is from the record. In the full tier
+    (``ACTNORM_TIER=full``, as `actnorm record` sets it) calling it runs it too, and leaves the
+    result for the record.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -26,11 +31,11 @@ class Recorded:
         self.fingerprint = fingerprint(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        call = json.dumps([args, kwargs], sort_keys=True)
+        call = json.dumps([args, kwargs], sort_keys=True, default=_plain)
         if streams.tier() == "full":
-            result = json.loads(json.dumps(self.run(*args, **kwargs)))
+            result = json.loads(json.dumps(self.run(*args, **kwargs), default=_plain))
             _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
-            return result
+            return mark(result, Measured)
         found = {
             entry["source"]: entry["result"]
             for record in evidence.records().values()
@@ -38,7 +43,7 @@ class Recorded:
             if (entry["name"], entry["call"]) == (self.name, call)
         }
         if self.fingerprint in found:
-            return found[self.fingerprint]
+            return mark(found[self.fingerprint], FromRecord)
         how = "has changed since it was recorded" if found else f"{call} is not recorded"
         raise RuntimeError(
             f"{self.name} {how}: record the page again, or call {self.name}.run(...)"
@@ -48,6 +53,13 @@ class Recorded:
 def recorded(function: Callable[..., Any]) -> Recorded:
     """Mark a function of a notebook as the long part of its protocol; see `Recorded`."""
     return Recorded(function)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as JSON has them."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"recorded arguments and results are what JSON holds, not {value!r}")
 
 
 def _leave(entry: dict[str, Any]) -> None:

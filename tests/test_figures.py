@@ -79,3 +79,10 @@ def test_explorable_is_one_spec_with_its_words():
 def test_bad_explorables_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_sensitivity_draws_a_margin_of_0():
+    part = evidence.Part("more", "One is more.", kind="greater", margin=0.0)
+    _, ax = figures.panels()
+    figures.sensitivity(part, [[evidence.mean_effect([1.0, 1.1, 1.2])] * 3], ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["1.10", "holds"] * 3

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from actnorm import evidence, protocol
@@ -51,4 +52,35 @@ def test_another_page_may_use_the_same_name(record, monkeypatch):
 def test_pages_without_recorded_parts_are_no_obstacle(monkeypatch):
     monkeypatch.setattr(evidence, "records", lambda: {"page": {}})
     with pytest.raises(RuntimeError, match="is not recorded"):
+        protocol.recorded(double)(3)
+
+
+def spread(n):
+    """Return numbers, and one rate."""
+    return {"rate": 0.5, "values": [float(k) for k in range(n)], "counts": np.arange(n)}
+
+
+def test_effects_know_whether_a_result_was_looked_up(monkeypatch):
+    left = []
+    monkeypatch.setattr(protocol, "_leave", left.append)
+    monkeypatch.setenv("ACTNORM_TIER", "full")
+    ran = protocol.recorded(spread)(np.int64(3))
+    assert evidence.mean_effect(ran["values"]).source == "re-run here"
+    monkeypatch.setattr(evidence, "records", lambda: {"page": {"recorded": left}})
+    for tier in ("live", "verify"):
+        monkeypatch.setenv("ACTNORM_TIER", tier)
+        found = protocol.recorded(spread)(3)
+        assert found["rate"] == 0.5
+        assert list(found["values"]) == list(ran["values"]) == [0.0, 1.0, 2.0]
+        assert evidence.mean_effect(2 * found["counts"]).source == "from the record"
+        assert evidence.mean_effect(protocol.recorded(spread).run(3)["values"]).source == (
+            "re-run here"
+        )
+
+
+def test_unknown_tiers_and_arguments_are_refused(monkeypatch):
+    with pytest.raises(TypeError, match="recorded arguments and results are what JSON holds"):
+        protocol.recorded(double)(object())
+    monkeypatch.setenv("ACTNORM_TIER", "fast")
+    with pytest.raises(ValueError, match="ACTNORM_TIER must be one of live, verify, full"):
         protocol.recorded(double)(3)

@@ -1,4 +1,4 @@
-"""Answers to the exercises, checked without giving them away."""
+"""The exercises of the chapter on zero-centering."""
 
 from __future__ import annotations
 
@@ -185,18 +185,3 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "the output is short by half of ε over the variance that is left",
     ),
 }
-
-
-def check(name: str, answer: Any) -> str:
-    """Say whether an answer to an exercise is right: "Not yet" or "Yes, because …".
-
-    Never raises for a wrong answer, whatever its type; an unknown exercise is a `KeyError`.
-    """
-    if name not in EXERCISES:
-        raise KeyError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")
-    right, because = EXERCISES[name]
-    try:
-        passed = right(answer)
-    except Exception:
-        passed = False
-    return f"Yes, because {because}." if passed else "Not yet."

@@ -1,0 +1,65 @@
+"""Run a page's notebook, and read what its cells leave."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from actnorm import evidence
+
+
+@contextmanager
+def _set(**variables: str) -> Iterator[None]:
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def run(page: str, **variables: str) -> tuple[Any, float]:
+    """Execute a page's notebook in an environment; return it, and the seconds that it took."""
+    try:
+        import nbformat
+        from nbclient import NotebookClient
+    except ImportError:
+        sys.exit("running a page needs nbclient: pip install nbclient ipykernel")
+    path = Path("chapters", page).with_suffix(".ipynb")
+    if not path.exists():
+        sys.exit(f"no notebook {path} here; run this in the book's folder")
+    notebook = nbformat.read(path, as_version=4)
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # a second only waits
+    start = time.perf_counter()
+    with _set(**threads, **variables):
+        folder = {"metadata": {"path": path.parent}}
+        NotebookClient(notebook, timeout=None, resources=folder).execute()
+    return notebook, time.perf_counter() - start
+
+
+def outputs(notebook: Any, mime: str) -> list[dict[str, Any]]:
+    """Return everything of one MIME type that the cells of an executed notebook left."""
+    return [
+        output["data"][mime]
+        for cell in notebook["cells"]
+        for output in cell.get("outputs", ())
+        if mime in output.get("data", {})
+    ]
+
+
+def judged(notebook: Any) -> Iterator[tuple[evidence.Claim, evidence.Part, dict[str, Any]]]:
+    """Yield each part that an executed notebook judged, with its claim and its evidence."""
+    for piece in outputs(notebook, evidence.MIME):
+        claim = evidence.claim(piece["claim"])
+        for name, entry in piece["parts"].items():
+            yield claim, claim.part(name), entry
