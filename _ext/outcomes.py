@@ -9,7 +9,7 @@ from docutils.parsers.rst import Directive
 
 from actnorm.evidence import Effect, Part, marks
 
-MARGIN = 1.0
+MARGIN, REACH = 1.0, 2.0
 INTERVALS = {
     "greater": [(1.2, 1.8), (0.4, 0.9), (-0.15, 0.25), (-1.7, -0.7), (0.7, 1.4)],
     "equal": [(-0.4, 0.6), (1.2, 1.7), (0.6, 1.3)],
@@ -45,5 +45,6 @@ def _judged(
         middle = (low + high) / 2
         effect = Effect(middle, low, high, 0.99, 32, "mean", "", {})
         outcome = part.outcome(effect).replace("than 1", "than δ")
-        picture = marks.interval(low, high, middle, kind=kind, margin=MARGIN, ratio=False)
+        look = {"kind": kind, "margin": MARGIN, "ratio": False, "reach": REACH}
+        picture = marks.interval(low, high, middle, **look)
         yield k == 0, (outcome, picture)

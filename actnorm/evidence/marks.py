@@ -75,12 +75,23 @@ def _edge(value: float) -> str:
 
 
 def interval(
-    low: float, high: float, estimate: float, *, kind: str, margin: float, ratio: bool
+    low: float,
+    high: float,
+    estimate: float,
+    *,
+    kind: str,
+    margin: float,
+    ratio: bool,
+    reach: float | None = None,
 ) -> str:
-    """Return an interval as a small picture, with the zone where the assertion holds."""
+    """Return an interval as a small picture, with the zone where the assertion holds.
+
+    It spans ``reach`` to both sides of none, by default a little more than interval and margin.
+    """
     if ratio:
         low, high, estimate, margin = (log(x) for x in (low, high, estimate, margin))
-    reach = 1.15 * max(abs(x) for x in (low, high, margin, 1e-300) if math.isfinite(x))
+    if reach is None:
+        reach = 1.15 * max(abs(x) for x in (low, high, margin, 1e-300) if math.isfinite(x))
 
     def x(value: float) -> float:
         return 50 * (1 + min(1.0, max(-1.0, value / reach)))
