@@ -67,6 +67,7 @@ def test_verify_counts_what_was_re_run_and_what_contradicts(page, capsys):
     assert "seed 1001: 12 of 13 parts re-run, none contradicts the record" in printed
     assert "training_adam" in printed
     assert printed.count("not re-run here") == 1
+    assert "holds, as recorded" in printed  # two samples, not replicas with themselves
     answers[:] = [notebook(again | {"coherence": moved(RECORDED["coherence"], 3.0)})]
     assert cli.verify(PAGE, 1001, full=True) == 1
     assert seen[-1]["ACTNORM_TIER"] == "full"
@@ -85,7 +86,9 @@ def test_verify_finds_what_was_looked_up_but_says_re_run(page, capsys):
     # the record's own seed gives the record's values, and `cause` is constant on every seed
     answers[:] = [notebook(RECORDED)]
     assert cli.verify(PAGE, 0) == 0
-    assert "13 of 13 parts re-run" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "13 of 13 parts re-run" in printed
+    assert "64 of 64 equal" in printed
     assert not CLAIM.part("cause").varies(RECORDED["cause"])
 
 

@@ -38,6 +38,9 @@ def test_an_interval_between_two_margins_can_miss_either():
     assert found == pytest.approx(seen, abs=4 * math.sqrt(0.25 / 2000))
     bound, folded = part("bound", 0.8), evidence.deviation(-0.05 - unit, 0)
     assert power.power(bound, folded, 24) == pytest.approx(found, abs=1e-6)
+    beyond = [power.power(bound, evidence.deviation(x, 0), 24) for x in (1.5 + unit, -1.5 - unit)]
+    assert beyond[0] == pytest.approx(beyond[1])
+    assert 0.3 < beyond[0] < 0.9
 
 
 def test_power_of_a_ratio_is_that_of_its_logarithms():
