@@ -32,13 +32,16 @@ class FromRecord(Measured):
 
 
 def mark(result: Any, kind: type[Measured]) -> Any:
-    """Return a JSON result with each list of numbers in it as an array of one kind."""
+    """Return a JSON result with each list of numbers in it as an array of one kind.
+
+    Nulls are NaN there.
+    """
     if isinstance(result, dict):
         return {key: mark(value, kind) for key, value in result.items()}
     if not isinstance(result, list):
         return result
-    if result and all(isinstance(value, int | float) for value in result):
-        return np.array(result).view(kind)
+    if result and all(isinstance(value, int | float | None) for value in result):
+        return np.array(result, float if None in result else None).view(kind)
     return [mark(value, kind) for value in result]
 
 
