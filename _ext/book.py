@@ -7,7 +7,6 @@ python _ext/book.py repository URL [BRANCH]    set the repository's address ever
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from keys import fingerprints
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / ".executed"
@@ -29,22 +29,6 @@ HTML = ROOT / "_build" / "html"
 def notebooks() -> list[Path]:
     """Return the chapter notebooks, relative to the root."""
     return sorted(path.relative_to(ROOT) for path in ROOT.glob("chapters/*/*.ipynb"))
-
-
-def key(notebook: Path) -> str:
-    """Return a fingerprint of all that the outputs of a notebook depend on."""
-    package = sorted(
-        path
-        for path in (ROOT / "actnorm").rglob("*")
-        if path.is_file() and path.suffix not in (".pyc",)
-    )
-    digest = hashlib.sha256(repr((sys.version_info[:2], version("torch"))).encode())
-    for name, value in sorted(os.environ.items()):
-        if name.startswith("ACTNORM_"):
-            digest.update(f"{name}={value}".encode())
-    for path in [ROOT / notebook, ROOT / "constraints.txt", *package]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def complete(notebook: nbformat.NotebookNode) -> bool:
@@ -58,28 +42,28 @@ def complete(notebook: nbformat.NotebookNode) -> bool:
 
 def execute() -> None:
     """Run every notebook whose stored outputs are not those of the present sources."""
-    keys = {path: key(path) for path in notebooks()}
+    found = fingerprints(ROOT, notebooks())
     stale = []
-    for path, fingerprint in keys.items():
+    for path, fingerprint in found.items():
         stored = EXECUTED / path
         if not stored.exists() or _stored_key(stored) != fingerprint:
             stored.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / path, stored)
             stale.append(stored)
-    for orphan in set(EXECUTED.rglob("*.ipynb")) - {EXECUTED / path for path in keys}:
+    for orphan in set(EXECUTED.rglob("*.ipynb")) - {EXECUTED / path for path in found}:
         orphan.unlink()
-    print(f"notebooks: {len(keys) - len(stale)} up to date, {len(stale)} to execute", flush=True)
+    print(f"notebooks: {len(found) - len(stale)} up to date, {len(stale)} to execute", flush=True)
     if not stale:
         return
     command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "--nbmake-timeout=1200"]
     command += ["-q", "-p", "no:cacheprovider", "-W", "default", f"--rootdir={EXECUTED}"]
-    command += ["-n", str(min(2, len(stale))), *map(str, stale)]
+    command += ["-n", "2" if len(stale) > 1 else "0", "--dist=worksteal", *map(str, stale)]
     env = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(command, cwd=EXECUTED, env=os.environ | env, check=False)
     for path in stale:
         notebook = nbformat.read(path, as_version=4)
         if complete(notebook):
-            notebook.metadata["actnorm"] = {"key": keys[path.relative_to(EXECUTED)]}
+            notebook.metadata["actnorm"] = {"key": found[path.relative_to(EXECUTED)]}
             nbformat.write(notebook, path)
     if done.returncode:
         sys.exit(done.returncode)
