@@ -7,6 +7,7 @@ python _ext/book.py repository URL [BRANCH]    set the repository's address ever
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / ".executed"
 SOURCE = ROOT / "_build" / "source"
 HTML = ROOT / "_build" / "html"
+BUILT = ROOT / "_build" / "html.key"
 
 
 def notebooks() -> list[Path]:
@@ -119,18 +121,39 @@ def site() -> None:
             " `make clean` and `make book` install the right one."
         )
     stage()
+    digest = _digest([SOURCE, ROOT / "actnorm"])
+    if not (BUILT.exists() and BUILT.read_text() == digest and pages() <= _html()):
+        BUILT.unlink(missing_ok=True)
+        _sphinx()
+        BUILT.write_text(digest)
+    print(f"The book is built. Open {HTML / 'index.html'}")
+
+
+def _digest(folders: list[Path]) -> str:
+    """Return a fingerprint of all files in some folders."""
+    digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes())
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(f"{path} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _html() -> set[str]:
+    """Return the pages that are built."""
+    built = {path.relative_to(HTML).with_suffix("").as_posix() for path in HTML.rglob("*.html")}
+    return {path for path in built if not path.startswith("_")}
+
+
+def _sphinx() -> None:
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(SOURCE)]
     # All pages: where no page has changed, a new style sheet would not be copied.
     command += ["--path-output", str(ROOT), "--all", "-W", "--keep-going", "-q"]
     done = subprocess.run(command, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-    built = {path.relative_to(HTML).with_suffix("").as_posix() for path in HTML.rglob("*.html")}
-    built = {path for path in built if not path.startswith("_")}
-    extra = built - pages() - {"index", "genindex", "search", "404"}
-    if extra or pages() - built:
-        sys.exit(f"pages and _toc.yml differ: {sorted(extra)} {sorted(pages() - built)}")
-    print(f"The book is built. Open {HTML / 'index.html'}")
+    extra = _html() - pages() - {"index", "genindex", "search", "404"}
+    if extra or pages() - _html():
+        sys.exit(f"pages and _toc.yml differ: {sorted(extra)} {sorted(pages() - _html())}")
 
 
 def repository(url: str, branch: str = "main") -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import importlib.util
 import json
 import re
 import shutil
@@ -326,6 +327,42 @@ def test_a_raising_cell_fails_and_is_not_kept(tiny):
         done = run_notebooks(root)
         assert done.returncode != 0
         assert "1 to execute" in done.stdout
+
+
+def test_site_is_built_again_only_where_something_changed(tiny, monkeypatch):
+    root, _ = tiny
+    spec = importlib.util.spec_from_file_location("book_there", root / "_ext" / "book.py")
+    there = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(there)
+    shutil.copytree(root / "chapters", root / ".executed" / "chapters")
+    write, builds = (root / "words.md").write_text, []
+    (root / "_toc.yml").write_text("{root: words, chapters: [{file: chapters/tiny/page}]}")
+    (root / "references.bib").write_text("")
+
+    def sphinx(command, check):
+        builds.append(command)
+        for page in there.pages():
+            (there.HTML / page).parent.mkdir(parents=True, exist_ok=True)
+            (there.HTML / f"{page}.html").write_text("")
+        return subprocess.CompletedProcess(command, returncode=0 if len(builds) != 4 else 1)
+
+    monkeypatch.setattr(there.subprocess, "run", sphinx)
+
+    def builds_of_two():
+        before = len(builds)
+        there.site()
+        there.site()
+        return len(builds) - before
+
+    assert [builds_of_two() for text in ("a", "b", "b") if write(text)] == [1, 1, 0]
+    (there.HTML / "words.html").unlink()
+    assert builds_of_two() == 1
+    write("c")
+    with pytest.raises(SystemExit):
+        there.site()
+    assert builds_of_two() == 1
+    next((root / "actnorm").rglob("two-streams.json")).write_text("{}")
+    assert builds_of_two() == 1
 
 
 def test_jupyter_book_2_is_refused(monkeypatch):
