@@ -154,7 +154,8 @@ def _looks_at_any_claim(code: reach.Code, nodes: list[ast.AST]) -> bool:
 def _other_exercises(book: Book, code: reach.Code, nodes: list[ast.AST]) -> set[str]:
     """Return the files of exercises that hold none of a page's: it may as well be without them."""
     names = _literals(nodes, "check")
-    if names is None or _looks_into({"exercises"}, code):
-        return set()
     chapters = {name for name in book.modules if name.startswith(f"{PACKAGE}.exercises.")}
+    found = {text for name in chapters for text in book.modules[name].texts}
+    if names is None or not names <= found or _looks_into({"exercises"}, code):
+        return set()
     return {name for name in chapters if not names & book.modules[name].texts}

@@ -174,6 +174,7 @@ def test_a_page_feels_its_claims_and_those_that_it_names(small, use, expected):
         ("an.check('two', 1)", EXERCISES - {"exercises/first.py"}),
         ("an.check('one', 1), an.check('two', 1)", EXERCISES),
         ("[an.check(name, 1) for name in names]", EXERCISES),
+        ("an.check('named-in-no-file', 1)", EXERCISES),
         ("an.exercises.check('one', 1)", EXERCISES),
     ],
 )
