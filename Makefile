@@ -6,6 +6,9 @@ BIN := .venv/bin
 TORCH_INDEX ?=
 PIP_OPTIONS := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
+# Two cores: a worker each, and a thread in each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 .DEFAULT_GOAL := book
 .PHONY: book test notebooks browser bench matrix gpu lock repository clean
 
@@ -13,13 +16,13 @@ book: notebooks
 	@$(BIN)/python _ext/book.py site
 
 test: notebooks
-	@$(BIN)/python -m pytest tests
+	@$(PYTEST) tests
 
 notebooks: .venv/ready
 	@$(BIN)/python _ext/book.py notebooks
 
 browser: book
-	@$(BIN)/python -m pytest tests -m browser
+	@$(PYTEST) tests/browser -m browser
 
 bench: .venv/ready
 	@$(BIN)/python -m benchmarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +155,12 @@ EXPLORABLE = re.compile(
 
 def _with_picture(match: re.Match[str]) -> str:
     """Put a still picture where the chart will be, for readers whose browser runs no scripts."""
-    svg = vl_convert.vegalite_to_svg(json.loads(match[3].replace("<\\/", "</")))
-    return f"{match[1]}{svg}{match[2]}{match[3]};\n"
+    return f"{match[1]}{_picture(match[3])}{match[2]}{match[3]};\n"
+
+
+@lru_cache
+def _picture(spec: str) -> str:
+    return vl_convert.vegalite_to_svg(json.loads(spec))
 
 
 def page_context(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:

@@ -19,32 +19,18 @@ from pathlib import Path
 
 import nbformat
 import yaml
+from keys import fingerprints
 
 ROOT = Path(__file__).resolve().parent.parent
 EXECUTED = ROOT / ".executed"
 SOURCE = ROOT / "_build" / "source"
 HTML = ROOT / "_build" / "html"
+BUILT = ROOT / "_build" / "html.key"
 
 
 def notebooks() -> list[Path]:
     """Return the chapter notebooks, relative to the root."""
     return sorted(path.relative_to(ROOT) for path in ROOT.glob("chapters/*/*.ipynb"))
-
-
-def key(notebook: Path) -> str:
-    """Return a fingerprint of all that the outputs of a notebook depend on."""
-    package = sorted(
-        path
-        for path in (ROOT / "actnorm").rglob("*")
-        if path.is_file() and path.suffix not in (".pyc",)
-    )
-    digest = hashlib.sha256(repr((sys.version_info[:2], version("torch"))).encode())
-    for name, value in sorted(os.environ.items()):
-        if name.startswith("ACTNORM_"):
-            digest.update(f"{name}={value}".encode())
-    for path in [ROOT / notebook, ROOT / "constraints.txt", *package]:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def complete(notebook: nbformat.NotebookNode) -> bool:
@@ -58,28 +44,28 @@ def complete(notebook: nbformat.NotebookNode) -> bool:
 
 def execute() -> None:
     """Run every notebook whose stored outputs are not those of the present sources."""
-    keys = {path: key(path) for path in notebooks()}
+    found = fingerprints(ROOT, notebooks())
     stale = []
-    for path, fingerprint in keys.items():
+    for path, fingerprint in found.items():
         stored = EXECUTED / path
         if not stored.exists() or _stored_key(stored) != fingerprint:
             stored.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / path, stored)
             stale.append(stored)
-    for orphan in set(EXECUTED.rglob("*.ipynb")) - {EXECUTED / path for path in keys}:
+    for orphan in set(EXECUTED.rglob("*.ipynb")) - {EXECUTED / path for path in found}:
         orphan.unlink()
-    print(f"notebooks: {len(keys) - len(stale)} up to date, {len(stale)} to execute", flush=True)
+    print(f"notebooks: {len(found) - len(stale)} up to date, {len(stale)} to execute", flush=True)
     if not stale:
         return
     command = [sys.executable, "-m", "pytest", "--nbmake", "--overwrite", "--nbmake-timeout=1200"]
     command += ["-q", "-p", "no:cacheprovider", "-W", "default", f"--rootdir={EXECUTED}"]
-    command += ["-n", str(min(2, len(stale))), *map(str, stale)]
+    command += ["-n", "2" if len(stale) > 1 else "0", "--dist=worksteal", *map(str, stale)]
     env = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     done = subprocess.run(command, cwd=EXECUTED, env=os.environ | env, check=False)
     for path in stale:
         notebook = nbformat.read(path, as_version=4)
         if complete(notebook):
-            notebook.metadata["actnorm"] = {"key": keys[path.relative_to(EXECUTED)]}
+            notebook.metadata["actnorm"] = {"key": found[path.relative_to(EXECUTED)]}
             nbformat.write(notebook, path)
     if done.returncode:
         sys.exit(done.returncode)
@@ -135,18 +121,39 @@ def site() -> None:
             " `make clean` and `make book` install the right one."
         )
     stage()
+    digest = _digest([SOURCE, ROOT / "actnorm"])
+    if not (BUILT.exists() and BUILT.read_text() == digest and pages() <= _html()):
+        BUILT.unlink(missing_ok=True)
+        _sphinx()
+        BUILT.write_text(digest)
+    print(f"The book is built. Open {HTML / 'index.html'}")
+
+
+def _digest(folders: list[Path]) -> str:
+    """Return a fingerprint of all files in some folders."""
+    digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes())
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(f"{path} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _html() -> set[str]:
+    """Return the pages that are built."""
+    built = {path.relative_to(HTML).with_suffix("").as_posix() for path in HTML.rglob("*.html")}
+    return {path for path in built if not path.startswith("_")}
+
+
+def _sphinx() -> None:
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(SOURCE)]
     # All pages: where no page has changed, a new style sheet would not be copied.
     command += ["--path-output", str(ROOT), "--all", "-W", "--keep-going", "-q"]
     done = subprocess.run(command, check=False)
     if done.returncode:
         sys.exit(done.returncode)
-    built = {path.relative_to(HTML).with_suffix("").as_posix() for path in HTML.rglob("*.html")}
-    built = {path for path in built if not path.startswith("_")}
-    extra = built - pages() - {"index", "genindex", "search", "404"}
-    if extra or pages() - built:
-        sys.exit(f"pages and _toc.yml differ: {sorted(extra)} {sorted(pages() - built)}")
-    print(f"The book is built. Open {HTML / 'index.html'}")
+    extra = _html() - pages() - {"index", "genindex", "search", "404"}
+    if extra or pages() - _html():
+        sys.exit(f"pages and _toc.yml differ: {sorted(extra)} {sorted(pages() - _html())}")
 
 
 def repository(url: str, branch: str = "main") -> None:

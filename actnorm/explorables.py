@@ -12,12 +12,18 @@ from typing import Any
 
 import altair as alt
 
+# A chart may be shown twice on a page, so no id names its place: it is that before the script, or,
+# where scripts run elsewhere than they stand, the first of its kind that is still empty.
 # In the book `vegaEmbed` is served with the page. Elsewhere (Colab, say) it is fetched.
 PAGE = Template("""\
-<div class="explorable" id="$id" role="group" aria-label="$description"></div>
+<div class="explorable" data-chart="$chart" role="group" aria-label="$description"></div>
 <script>
 (async () => {
   const spec = $spec;
+  const before = document.currentScript?.previousElementSibling;
+  const places = [before, ...document.querySelectorAll(".explorable")];
+  const element = places.find((place) => place?.dataset.chart === "$chart" && !place.drawn);
+  element.drawn = true;
   if (!window.vegaEmbed) {
     const load = (name) => new Promise((resolve, reject) => {
       const script = document.createElement("script");
@@ -27,7 +33,6 @@ PAGE = Template("""\
     });
     for (const name of $libraries) await load(name);
   }
-  const element = document.getElementById("$id");
   const options = {actions: false, renderer: "svg"};
   element.view = (await vegaEmbed(element, spec, options)).view;
 })();
@@ -38,6 +43,9 @@ LIBRARIES = [
     f"vega-lite@{alt.VEGALITE_VERSION}",
     f"vega-embed@{alt.VEGAEMBED_VERSION}",
 ]
+
+# What could end a script, or begin a comment or another one in it.
+MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 INK = "currentColor"
 MEASURED, MOVED = "#3a87c2", "#d9820a"
@@ -75,10 +83,10 @@ class Explorable:
     description: str
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        text = json.dumps(self.spec, sort_keys=True).replace("</", "<\\/")
+        spec = json.dumps(self.spec, sort_keys=True)
         page = PAGE.substitute(
-            id="explorable-" + hashlib.sha256(text.encode()).hexdigest()[:12],
-            spec=text,
+            chart=hashlib.sha256(spec.encode()).hexdigest()[:12],
+            spec=spec.translate(MARKUP),
             description=html.escape(self.description),
             libraries=json.dumps(LIBRARIES),
         )
@@ -111,4 +119,5 @@ def explorable(panels: Sequence[Any], sliders: Sequence[Any], description: str) 
         raise ValueError("description must say what the chart shows")
     size = {"width": 480, "height": 150}
     stack = alt.vconcat(*(panel.properties(**size) for panel in panels)).add_params(*sliders)
-    return Explorable(stack.configure(**CONFIG).to_dict(), description)
+    stack = stack.configure(**CONFIG).properties(description=description)  # else Vega names it
+    return Explorable(stack.to_dict(), description)

@@ -12,6 +12,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+import book
 import nbformat
 import pytest
 import yaml
@@ -19,15 +20,11 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import actnorm
-from actnorm import cli, evidence
+from actnorm import environment, evidence, pages
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(ROOT.glob("chapters/*/*.ipynb"))
 PAGES = [path.relative_to(ROOT / "chapters").with_suffix("").as_posix() for path in NOTEBOOKS]
-
-spec = importlib.util.spec_from_file_location("book", ROOT / "_ext" / "book.py")
-book = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(book)
 
 # What pages may train live: one of them, and all on average. The seven of zero-centering, which
 # train 12,000 on average, take two and a half minutes of one core, imports and figures included.
@@ -168,7 +165,7 @@ def names(source):
 
 
 def test_what_one_notebook_calls_lives_in_it():
-    files = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("actnorm/*.py")}
+    files = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("actnorm/**/*.py")}
     public = {
         node.name
         for source in files.values()
@@ -260,24 +257,29 @@ def test_exercises_say_not_yet_and_then_yes(executed):
 
 def test_live_evidence_agrees_with_the_record(executed):
     page, notebook = executed
-    pieces = cli.outputs(notebook, evidence.MIME)
-    total = sum(len(piece["parts"]) for piece in pieces)
-    assert total
-    for piece in pieces:
-        claim = evidence.claim(piece["claim"])
-        assert set(piece["parts"]) == {
-            part.name for part in claim.parts if part.page == page and part.registered
-        }
-        for name, entry in piece["parts"].items():
-            live, recorded = evidence.effect_from(entry), claim.recorded(name)
-            assert evidence.contradiction(claim.part(name), live, recorded, total) is None
-            if piece["seed"] == 0 and live.n == recorded.n:
-                assert live.estimate == pytest.approx(recorded.estimate, rel=1e-3, abs=1e-6)
+    judged = list(pages.judged(notebook))
+    registered = {
+        (claim.id, part.name)
+        for claim in evidence.registry().values()
+        for part in claim.parts
+        if part.page == page and part.registered
+    }
+    assert {(claim.id, part.name) for claim, part, _ in judged} == registered
+    for claim, part, entry in judged:
+        found = evidence.compare(
+            part,
+            evidence.effect_from(entry),
+            claim.recorded(part.name),
+            same=not environment.foreign(),
+            moves=claim.moves(part.name),
+            comparisons=len(judged),
+        )
+        assert not found.contradicts, f"{part.name}: {found.words}"
 
 
 def spent(notebook):
     """Replica-steps that a page has trained when it judges for the last time."""
-    return max(piece["replica_steps"] for piece in cli.outputs(notebook, evidence.MIME))
+    return max(piece["replica_steps"] for piece in pages.outputs(notebook, evidence.MIME))
 
 
 def test_live_run_stays_within_its_budget(executed):
@@ -286,8 +288,8 @@ def test_live_run_stays_within_its_budget(executed):
 
 
 def test_all_pages_together_stay_within_their_budget():
-    pages = [read(book.EXECUTED / "chapters" / f"{page}.ipynb") for page in PAGES]
-    assert sum(map(spent, pages)) <= ON_AVERAGE * len(pages)
+    notebooks = [read(book.EXECUTED / "chapters" / f"{page}.ipynb") for page in PAGES]
+    assert sum(map(spent, notebooks)) <= ON_AVERAGE * len(notebooks)
 
 
 # The build
@@ -320,9 +322,6 @@ def test_notebooks_run_again_only_where_something_changed(tiny):
     root, write = tiny
     assert "1 to execute" in run_notebooks(root).stdout
     assert "0 to execute" in run_notebooks(root).stdout
-    with (root / "actnorm" / "descent.py").open("a") as module:
-        module.write("\nCHANGED = 1\n")
-    assert "1 to execute" in run_notebooks(root).stdout
     write("2 + 2")
     assert "1 to execute" in run_notebooks(root).stdout
     stored = json.loads((root / ".executed/chapters/tiny/page.ipynb").read_text())
@@ -336,6 +335,42 @@ def test_a_raising_cell_fails_and_is_not_kept(tiny):
         done = run_notebooks(root)
         assert done.returncode != 0
         assert "1 to execute" in done.stdout
+
+
+def test_site_is_built_again_only_where_something_changed(tiny, monkeypatch):
+    root, _ = tiny
+    spec = importlib.util.spec_from_file_location("book_there", root / "_ext" / "book.py")
+    there = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(there)
+    shutil.copytree(root / "chapters", root / ".executed" / "chapters")
+    write, builds = (root / "words.md").write_text, []
+    (root / "_toc.yml").write_text("{root: words, chapters: [{file: chapters/tiny/page}]}")
+    (root / "references.bib").write_text("")
+
+    def sphinx(command, check):
+        builds.append(command)
+        for page in there.pages():
+            (there.HTML / page).parent.mkdir(parents=True, exist_ok=True)
+            (there.HTML / f"{page}.html").write_text("")
+        return subprocess.CompletedProcess(command, returncode=0 if len(builds) != 4 else 1)
+
+    monkeypatch.setattr(there.subprocess, "run", sphinx)
+
+    def builds_of_two():
+        before = len(builds)
+        there.site()
+        there.site()
+        return len(builds) - before
+
+    assert [builds_of_two() for text in ("a", "b", "b") if write(text)] == [1, 1, 0]
+    (there.HTML / "words.html").unlink()
+    assert builds_of_two() == 1
+    write("c")
+    with pytest.raises(SystemExit):
+        there.site()
+    assert builds_of_two() == 1
+    next((root / "actnorm").rglob("two-streams.json")).write_text("{}")
+    assert builds_of_two() == 1
 
 
 def test_jupyter_book_2_is_refused(monkeypatch):

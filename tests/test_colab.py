@@ -1,7 +1,6 @@
 """A notebook alone, where actnorm is missing, as in Colab: its own set-up cell installs it."""
 
 import datetime
-import importlib.util
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import matrix
 import nbformat
 import pytest
 from packaging.requirements import Requirement
@@ -17,10 +17,6 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 ADDRESS = "https://example.org/someone/actnorm"
 PAGES = sorted(ROOT.glob("chapters/*/*.ipynb"))
-
-spec = importlib.util.spec_from_file_location("matrix", ROOT / "_ext" / "matrix.py")
-matrix = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(matrix)
 
 # Colab's own Python and packages, where `make matrix` has put them: then every page is tried.
 COLAB = ROOT / ".matrix" / "colab" / "bin" / "python"

@@ -1,15 +1,12 @@
-"""Figures and explorables: what they draw is what they were given."""
+"""Figures: what they draw is what they were given."""
 
-import json
-
-import altair as alt
 import matplotlib as mpl
 import numpy as np
 import pytest
 
 mpl.use("Agg")
 
-from actnorm import evidence, explorables, figures
+from actnorm import evidence, figures
 
 
 def test_measured_draws_means_and_intervals():
@@ -54,31 +51,6 @@ def test_style_leaves_no_trace():
     before = dict(mpl.rcParams)
     figures.panels()
     assert dict(mpl.rcParams) == before
-
-
-def test_explorable_is_one_spec_with_its_words():
-    chart = alt.Chart(alt.sequence(0, 2)).mark_line().encode(x="data:Q")
-    control = explorables.slider("c", "offset", -1, 1, start=0, step=0.5)
-    shown = explorables.explorable([chart], [control], 'A "line" & more')
-    bundle = shown._repr_mimebundle_()
-    assert bundle["text/plain"] == 'A "line" & more'
-    assert 'aria-label="A &quot;line&quot; &amp; more"' in bundle["text/html"]
-    assert json.dumps(shown.spec, sort_keys=True) in bundle["text/html"]
-    assert shown.spec["params"][0]["value"] == 0
-    assert bundle == shown._repr_mimebundle_()
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: explorables.slider("c", "c", 0, 1, start=2, step=0.1), "start must lie in"),
-        (lambda: explorables.slider("c", "c", 0, 1, start=0, step=0), "step be positive"),
-        (lambda: explorables.explorable([], [], ""), "description must say"),
-    ],
-)
-def test_bad_explorables_are_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
 
 
 def test_sensitivity_draws_a_margin_of_0():

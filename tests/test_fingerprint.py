@@ -1,11 +1,11 @@
 """A recorded function is found under every supported Python, not only under the one that ran."""
 
-import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import matrix
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,10 +40,6 @@ def odd(x, *, names=("a", 'b')):
     # the last line is a comment
 '''
 
-
-spec = importlib.util.spec_from_file_location("matrix", ROOT / "_ext" / "matrix.py")
-matrix = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(matrix)
 
 PYTHONS = matrix.pythons()
 

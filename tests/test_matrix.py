@@ -1,9 +1,9 @@
 """Every place that names the supported Pythons names the same ones, and the lock serves them."""
 
-import importlib.util
 import re
 from pathlib import Path
 
+import matrix
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -11,10 +11,6 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
 SUPPORTED = ["3.11", "3.12", "3.13"]
-
-spec = importlib.util.spec_from_file_location("matrix", ROOT / "_ext" / "matrix.py")
-matrix = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(matrix)
 
 
 def read(name):

@@ -1,7 +1,7 @@
 """Evidence: effects with intervals, claims in parts, and verdicts that follow by one rule."""
 
 from actnorm.evidence.claims import Claim, Judgement
-from actnorm.evidence.comparison import Comparison, Rounding, compare, contradiction, rounding
+from actnorm.evidence.comparison import Comparison, Rounding, compare, rounding
 from actnorm.evidence.effects import (
     LEVEL,
     Effect,
@@ -37,7 +37,6 @@ __all__ = [
     "Rounding",
     "claim",
     "compare",
-    "contradiction",
     "deviation",
     "digest",
     "effect_from",

@@ -139,9 +139,3 @@ def _apart(part: Part, method: str, now: np.ndarray, then: np.ndarray, level: fl
         return True
     freedom = squares.sum() ** 2 / (squares**2 / [len(now) - 1, len(then) - 1]).sum()
     return bool(2 * stats.t.sf(gap / math.sqrt(squares.sum()), freedom) < level)
-
-
-def contradiction(part: Part, live: Effect, recorded: Effect, comparisons: int = 1) -> str | None:
-    """Return in what a run on other replicas contradicts the record, or None."""
-    found = compare(part, live, recorded, same=False, comparisons=comparisons)
-    return f"{part.name}: {found.words}" if found.contradicts else None

@@ -169,9 +169,3 @@ def test_medians_are_compared_by_rank():
     a, b = evidence.median_effect(x), evidence.median_effect(x + 1.5)
     assert evidence.compare(part("greater", 9.0), b, a, same=False).contradicts
     assert not evidence.compare(bound, evidence.median_effect(x[::-1]), a, same=False).contradicts
-
-
-def test_contradiction_is_the_comparison_in_one_sentence():
-    live = evidence.mean_effect(rng.normal(-1, 0.1, 32))
-    assert evidence.contradiction(p, live, recorded) == "p: recorded holds, now fails: reversed"
-    assert evidence.contradiction(p, recorded, recorded) is None

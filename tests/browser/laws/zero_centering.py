@@ -1,0 +1,56 @@
+"""What the sliders of zero-centering show, by the library."""
+
+import math
+
+import numpy as np
+
+from actnorm import descent, gaussian
+
+
+def readout(mean, variance, width):
+    """Largest eigenvalue, and the steps to a tenth in the others' direction."""
+    largest, _ = descent.offset_eigenvalues(mean, variance, width)
+    return largest, math.log(0.1) / (2 * math.log(1 - variance / largest))
+
+
+def mean_slopes(std):
+    return gaussian.mean_slope("tanh", std=std), gaussian.mean_slope("sigmoid", std=std)
+
+
+def remapped(width):
+    forward = np.diag([4.0] * int(width) + [2.0])
+    forward[-1, :-1] = -2
+    steps = readout(0.5, gaussian.moments("tanh").variance / 4, int(width))[1]
+    return np.linalg.cond(forward) ** 2, steps
+
+
+def part_of_the_mean(share):
+    sigmoid = gaussian.moments("sigmoid")
+    return readout((1 - share) * sigmoid.mean, sigmoid.variance, 64)
+
+
+def blocks(gain, depth):
+    """Variance, memory and gradient of a residual network whose first block is plain."""
+    variance, kept, energy = 2.0, 1.0, 1 + math.pi / (math.pi - 1)
+    for _ in range(int(depth) - 1):
+        energy *= gain + math.pi / (math.pi - 1) / variance
+        variance, kept = gain * variance + 1, gain * kept
+    return variance, math.sqrt(kept / variance), math.sqrt(energy)
+
+
+def fresh_relu(gain, depth):
+    q, c = gain**2, 0.0
+    for _ in range(int(depth) - 1):
+        c = gaussian.correlation_map("relu", c, q)
+        q = gaussian.length_map("relu", q, gain**2)
+    return q, q * (1 - c)
+
+
+LAWS = {
+    "sign-coherence": lambda offset: readout(offset, gaussian.moments("tanh").variance, 64),
+    "slope-at-the-origin": mean_slopes,
+    "two-curves-one-family": remapped,
+    "forced-centring": part_of_the_mean,
+    "residual-alignment": blocks,
+    "variance-decay": fresh_relu,
+}

@@ -1,0 +1,129 @@
+"""Every page, opened once served, once on a phone and once from its folder."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from visit import HTML, PAGES, visit
+
+pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXPLORED = "chapters/zero-centering/sign-coherence.html"
+PLAIN = {"genindex.html"}  # the theme's own page, which is not ours to mend
+
+
+def test_there_are_pages():
+    assert EXPLORED in PAGES, "build the site first: make book"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole_asks_for_nothing_elsewhere_and_can_be_read(wide, served, name):
+    seen = visit(wide, served, name)
+    seen.check()
+    notebook, words = ((ROOT / name).with_suffix(suffix).exists() for suffix in (".ipynb", ".md"))
+    if notebook:
+        address = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]["url"]
+        launch = seen.page.locator("a[href*='colab.research.google.com']").count()
+        assert bool(launch) == bool(address)
+    assert seen.page.locator("a.btn-download-source-button").count() == (notebook or words)
+    for scheme in ("light", "dark"):
+        if name not in PLAIN:
+            shade(seen.page, scheme)
+            assert not unreadable(seen.page), scheme
+    assert not seen.wrong
+    seen.page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_phone_needs_no_sideways_scrolling(phone, served, name):
+    seen = visit(phone, served, name)
+    seen.check()
+    if name not in PLAIN:
+        assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    seen.page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_whole_from_its_folder(wide, name):
+    seen = visit(wide, f"{HTML.as_uri()}/", name)
+    seen.check()
+    seen.page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_within_the_site_lead_somewhere(name):
+    text = (HTML / name).read_text(encoding="utf-8")
+    for link in re.findall(r'(?:href|src)="([^"#?]+)', text):
+        if not re.match(r"[a-z]+:|//", link) and name != "404.html":
+            assert ((HTML / name).parent / link).exists(), link
+
+
+def test_faint_code_is_found(wide, served):
+    seen = visit(wide, served, EXPLORED)
+    shade(seen.page, "light")
+    for token in ("n:last-of-type", "c1"):  # unlike others of its kind; all of a kind
+        seen.page.add_style_tag(content=f"pre .{token} {{color: #ccc !important}}")
+    found = {html[:16] for _, html, _ in unreadable(seen.page)}
+    assert found == {'<span class="n">', '<span class="c1"'}
+    seen.page.close()
+
+
+# What axe says of each token of code it says of all that look the same on the same ground, and
+# there are thousands on a page. Those that reach beyond their box are left to be seen one by one.
+ALIKE = """() => {
+  const look = (element, ...names) => {
+    const style = getComputedStyle(element);
+    return names.map((name) => style[name]).join();
+  };
+  const grounds = new Map([[null, ""]]);
+  const ground = (element) => {
+    if (!grounds.has(element)) {
+      const own = look(element, "backgroundColor", "backgroundImage", "opacity", "filter",
+        "mixBlendMode", "position");
+      grounds.set(element, own + ground(element.parentElement));
+    }
+    return grounds.get(element);
+  };
+  const seen = new Set();
+  for (const token of document.querySelectorAll("pre span:not(:has(*))")) {
+    token.removeAttribute("data-alike");
+    const [box, room] = [token, token.closest("pre")].map((e) => e.getBoundingClientRect());
+    const inside = room.left <= box.left && box.right <= room.right && box.width > 0;
+    if (!inside || !token.checkVisibility() || !token.textContent.trim()) continue;
+    const own = look(token, "color", "webkitTextFillColor", "fontSize", "fontWeight",
+      "textShadow") + ground(token);
+    token.toggleAttribute("data-alike", seen.has(own));
+    seen.add(own);
+  }
+}"""
+
+
+SHADED = """async (scheme) => {
+  while (!["", scheme].includes(document.documentElement.dataset.theme ?? ""))
+    await new Promise(requestAnimationFrame);
+  document.getAnimations().forEach((animation) => animation.finish());
+}"""
+
+
+def shade(page, scheme):
+    """Let the reader's system turn light or dark, and the colors come to rest."""
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(SHADED, scheme)
+
+
+AXE = """async (rules) => {
+  axe.configure({rules: [{id: "color-contrast", selector: ":not([data-alike])"}]});
+  const options = {runOnly: {type: "rule", values: rules}, resultTypes: ["violations"]};
+  const {violations} = await axe.run(options);
+  return violations.flatMap(({id, nodes}) =>
+    nodes.map(({html, any}) => [id, html.slice(0, 120), any[0].message]));
+}"""
+
+
+def unreadable(page):
+    """Return what axe finds wrong with contrast, labels and pictures."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page.evaluate(ALIKE)
+    page.evaluate(axe.axe_script)
+    return page.evaluate(AXE, ["color-contrast", "label", "image-alt"])

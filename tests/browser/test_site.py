@@ -1,0 +1,62 @@
+"""What charts and single pages can do."""
+
+import altair as alt
+import pytest
+from visit import visit
+
+from actnorm import explorables
+
+pytestmark = pytest.mark.browser
+EXPLORED = "chapters/zero-centering/sign-coherence.html"
+
+
+def test_explorable_shows_a_picture_without_scripts(browser, served):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(served + EXPLORED)
+    assert page.locator(".explorable svg").first.bounding_box()["height"] > 100
+    context.close()
+
+
+NASTY = "<!-- <script> </script> ]]> &amp;"
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_chart_is_drawn_wherever_it_is_shown_whatever_it_says(wide, served, detached):
+    """Some notebooks run scripts outside of the place where they stand."""
+    chart = alt.Chart(alt.Data(values=[{"x": 1}])).mark_point().encode(x="x:Q")
+    slider = explorables.slider("c", "offset", -1, 1, start=0, step=0.5)
+    shown = explorables.explorable([chart.properties(title=NASTY)], [slider], NASTY)
+    html = shown._repr_mimebundle_()["text/html"]
+    seen = visit(wide, served, "404.html")
+    page = seen.page
+    page.add_script_tag(url=f"{served}_static/vega.js")
+    place, script = html.split("<script>")
+    if detached:
+        page.set_content(f"{place}<p>between</p>{place}<p>after</p>")
+        for _ in range(2):
+            page.add_script_tag(content=script.removesuffix("</script>"))
+    else:
+        page.set_content(f"{html}<p>between</p>{html}<p>after</p>")
+    page.wait_for_function("[...document.querySelectorAll('.explorable')].every((e) => e.view)")
+    titles = page.locator(".explorable .role-title-text text").all_text_contents()
+    assert titles == [NASTY] * 2
+    assert page.locator("p").all_inner_texts() == ["between", "after"]
+    for place in page.locator(".explorable").all():
+        assert place.get_attribute("aria-label") == NASTY
+        place.locator("input[type=range]").fill("0.5")
+        assert place.evaluate("element => element.view.signal('c')") == 0.5
+    assert not seen.wrong
+    page.close()
+
+
+def test_ledger_is_filtered_by_verdict_and_words(wide, served):
+    page = visit(wide, served, "ledger.html").page
+    claims = page.locator(".an-claim")
+    assert claims.count() == 37
+    page.locator(".an-filter input[type=search]").fill("sigmoid")
+    visible = page.locator(".an-claim:visible")
+    assert 0 < visible.count() < 37
+    page.locator(".an-filter select").first.select_option(index=1)
+    assert page.locator(".an-claim:visible").count() <= visible.count()
+    page.close()
