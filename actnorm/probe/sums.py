@@ -16,7 +16,7 @@ _ROWS = ("mean", "scatter", "signs", "nonzero", "low", "high")
 
 Summary = tuple[int, Tensor]
 Rows = dict[str, Tensor]
-After = Callable[[Summary], Rows]
+After = Callable[[Summary], Rows | None]
 
 
 def summary(x: Tensor, replica_axes: int, axis: int, known: Rows | None = None) -> Summary:
@@ -33,18 +33,52 @@ def summary(x: Tensor, replica_axes: int, axis: int, known: Rows | None = None) 
         return x
 
     rows, work = dict(known or {}), None
+    if "low" not in rows:
+        rows["low"], rows["high"] = fold(torch.amin, x), fold(torch.amax, x)
     if "mean" not in rows:
-        rows["mean"] = fold(torch.mean, x)
         shape = [*x.shape[:replica_axes], *(1 for _ in samples), -1, *(1 for _ in positions)]
-        work = x - rows["mean"].view(shape)
-        rows["scatter"] = fold(torch.sum, work.square_())
+        rows["mean"], rows["scatter"], work = _moments(x, rows["low"], rows["high"], fold, shape)
     if "signs" not in rows:
         work = torch.sign(x, out=work)
         rows["signs"] = fold(torch.sum, work)
-        rows["nonzero"] = _nonzero(work, rows["mean"], fold)
-    if "low" not in rows:
-        rows["low"], rows["high"] = fold(torch.amin, x), fold(torch.amax, x)
+        rows["nonzero"] = _nonzero(work, rows["low"], fold)
     return x.numel() // rows["mean"].numel(), torch.stack([rows[name] for name in _ROWS])
+
+
+def _moments(
+    x: Tensor, low: Tensor, high: Tensor, fold: Callable, shape: list[int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return means, sums of squared deviations, and room for as many values.
+
+    Where squares or sums leave the range of float32, each unit is first scaled by a power of two,
+    and what returns is float64. Elsewhere than on a CPU a look would wait for the device.
+    """
+
+    def plain(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean = fold(torch.mean, x)
+        work = x - mean.view(shape)
+        return mean, fold(torch.sum, work.square_()), work
+
+    if x.dtype != torch.float32:
+        return plain(x)
+    if x.is_cpu and not _out_of_range((found := plain(x))[1], low, high):
+        return found
+    size = torch.maximum(-low, high).to(x.dtype)
+    scale = torch.ldexp(torch.ones_like(size), -torch.frexp(size).exponent.clamp(-126, 126))
+    mean, scatter, work = plain(x * scale.view(shape))
+    scale = scale.double()
+    return mean / scale, scatter / scale.square(), work
+
+
+def _out_of_range(scatter: Tensor, low: Tensor, high: Tensor) -> bool:
+    """Return whether squared deviations in float32 may have been too large, or too small."""
+    least, most = (value.item() for value in torch.aminmax(scatter))
+    if not most < 2.0**126:  # nor NaN
+        return True
+    if least > 2.0**-60:
+        return False
+    size = torch.maximum(-low, high)  # a deviation is at least 2^-24 of it, or 0
+    return bool(((size > 0) & (size < 2.0**-36)).any())
 
 
 def after_relu(before: Summary) -> Rows:
@@ -83,15 +117,23 @@ def after_batch_norm(
     }
 
 
-def after_call(name: str, func: Callable, args: tuple, kwargs: dict) -> After | None:
+def after_call(func: Callable, rectifies: bool, args: tuple, kwargs: dict) -> After | None:
     """Return what tells, from the summary of a call's input, what is known of its output."""
-    if name == "relu":
+    if rectifies:
         return after_relu
-    if func is not F.batch_norm or _functorch.peek_interpreter_stack() is not None:
+    if func is not F.batch_norm or not args or _functorch.peek_interpreter_stack() is not None:
         return None
-    if args[0].dtype not in (torch.float32, torch.float64):  # too coarsely rounded
+    x, *rest = args
+    if x.dtype not in (torch.float32, torch.float64):  # too coarsely rounded
         return None
-    return lambda before: after_batch_norm(before, *args[1:], **kwargs)
+
+    def after(before: Summary) -> Rows | None:
+        n, table = before
+        if x.is_cpu and table.dtype != x.dtype:  # too large or small for the call's own squares
+            return None
+        return after_batch_norm((n, table.to(x.dtype)), *rest, **kwargs)
+
+    return after
 
 
 def _nonzero(signs: Tensor, like: Tensor, fold: Callable) -> Tensor:
@@ -127,7 +169,9 @@ class Sums:
         k = len(self.replicas)
         while x.ndim - k < 2:
             x = x.unsqueeze(k)
-        if x.dtype in (torch.float16, torch.bfloat16):
+        if x.is_mps:
+            x = x.cpu()  # which has float64
+        if x.dtype not in (torch.float32, torch.float64):
             x = x.float()
         if axis == -1 and x.numel() < _BLOCK:
             return self.share(x.flatten(k, -2).clone())
@@ -172,7 +216,7 @@ class Sums:
     def units(self) -> dict[str, Any]:
         n, rows = self.merge()
         mean, scatter, signs, nonzero, low, high = rows.double()
-        variance = scatter / n
+        variance = torch.where(low == high, low - high, scatter / n)  # NaN where infinite
         return {
             "n": n,
             "mean": mean,

@@ -145,7 +145,7 @@ class Watching:
             if not self._watched:
                 taken = self._take(name, args[0] if args else kwargs.get("input"))
                 out = func(*args, **kwargs)
-                self._give(taken, out, after_call(name, func, args, kwargs))
+                self._give(taken, out, after_call(func, name == "relu", args, kwargs))
                 return out
         elif name in MIXING or name in CONVOLUTIONS:
             out = func(*args, **kwargs)
