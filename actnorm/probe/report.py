@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterable
+from typing import Any, Self
 
 import pandas as pd
 from torch import Tensor, nn
 
-from actnorm.probe.calls import NORMALIZATIONS
-from actnorm.probe.watching import Watching
+from actnorm.probe.apart import unseen
+from actnorm.probe.sites import Record, Site, Units
+from actnorm.probe.standing import put_up, take_down
+from actnorm.probe.watching import Place, Watcher
 
 _COLUMNS = [
     *("name", "kind", "shape", "n"),
@@ -19,13 +23,64 @@ _COLUMNS = [
 ]
 
 
-class Probe(Watching):
-    """What `probe` returns; its representation is the report."""
+class Probe:
+    """What `probe` returns; its representation is the report. It can be pickled and copied: the
+    copy has the evidence, and no model.
+    """
+
+    def __init__(
+        self, model: nn.Module, every: int, gradients: bool, watch: Iterable[nn.Module]
+    ) -> None:
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+        if every < 1:
+            raise ValueError(f"every must be at least 1, not {every}")
+        watch = list(watch)
+        if any(all(module is not part for part in model.modules()) for module in watch):
+            raise ValueError("watch must hold modules of the model")
+        self._model = weakref.ref(model)
+        self._watch = [weakref.ref(module) for module in watch]
+        self._watcher = Watcher(every, gradients)
+        self._record = self._watcher.record
+
+    def __getstate__(self) -> dict[str, Record]:
+        return {"_record": self._record}
+
+    def __setstate__(self, state: dict[str, Record]) -> None:
+        self._record, self._watcher = state["_record"], None
+
+    def __enter__(self) -> Self:
+        if self._watcher is None:
+            raise RuntimeError("this probe is a copy without a model: make another")
+        if self._watcher.open:
+            raise RuntimeError("this probe is already open: make another with an.probe(model)")
+        model = self._model()
+        if model is None:
+            self._record.miss("", "the model is gone")
+        put_up(self, [] if model is None else self._places(model))
+        self._watcher.open = True
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._watcher.close()
+        take_down(self)
+
+    def _places(self, model: nn.Module) -> list[Place]:
+        watch = [module() for module in self._watch]
+        return [
+            Place(
+                self._watcher,
+                path.replace("_orig_mod.", "").removesuffix("_orig_mod").rstrip("."),
+                module,
+                any(module is watched for watched in watch),
+            )
+            for path, module in model.named_modules()
+        ]
 
     @property
     def unrecognised(self) -> dict[str, int]:
         """Calls that were neither measured nor known to be no activation, and how many of each."""
-        return dict(self._unrecognised)
+        return dict(self._record.missed)
 
     def units(self, name: str) -> dict[str, Tensor]:
         """Return the statistics of one row for each unit.
@@ -47,16 +102,17 @@ class Probe(Watching):
         KeyError
             No such row.
         """
-        sites = {site.name: site for site in self._sites.values()}
+        sites = self._record.units()
         if name not in sites:
             raise KeyError(f"no row {name!r}; there are: {', '.join(sites) or 'none'}")
         return {
             f"{part}_{statistic}": value
-            for part, units in sites[name].units().items()
+            for part, units in sites[name][1].items()
             for statistic, value in units.items()
             if statistic != "n"
         }
 
+    @unseen
     def table(self) -> pd.DataFrame:
         """Return one row for each call, one column for each statistic.
 
@@ -65,36 +121,40 @@ class Probe(Watching):
         ``_max`` of any. ``dead_at_most`` is the share of units whose pre-activation was never
         positive: an upper bound, since a value beyond these n may still be. ``nonfinite`` is the
         share of units that met NaN or infinity. ``gradient_`` is by the input, over all uses of
-        it; NaN without a backward pass, and where a view is changed in place.
+        it, of what nothing differentiates further; NaN without a backward pass, and where a view
+        is changed in place.
         """
-        rows = []
-        for (*_, shape), site in self._sites.items():
-            parts = site.units()
-            row = {"name": site.name, "kind": site.kind, "shape": shape, "n": parts["input"]["n"]}
-            for part, units in parts.items():
-                spread = units["std"].square().mean() + units["mean"].var(correction=0)
-                row |= {
-                    f"{part}_{statistic}": value.item()
-                    for statistic, value in {
-                        "mean": units["mean"].mean(),
-                        "std": spread.sqrt(),
-                        "mean_square": units["mean_square"].mean(),
-                        "positive": units["positive"].mean(),
-                        "zero": units["zero"].mean(),
-                        "min": units["min"].min(),
-                        "max": units["max"].max(),
-                    }.items()
-                }
-            dead = (parts["input"]["max"] <= 0).double().mean().item()
-            row["dead_at_most"] = math.nan if site.kind in NORMALIZATIONS else dead
-            row["nonfinite"] = (~parts["input"]["mean"].isfinite()).double().mean().item()
-            rows.append(row)
+        rows = [_row(site, parts) for site, parts in self._record.units().values()]
         return pd.DataFrame(rows, columns=_COLUMNS)
 
     def __repr__(self) -> str:
-        missed = ", ".join(f"{what} ({n})" for what, n in self._unrecognised.items())
-        report = self.table().to_string() if self._sites else "no activation or normalization seen"
+        missed = ", ".join(f"{what} ({n})" for what, n in self.unrecognised.items())
+        table = self.table()
+        report = "no activation or normalization seen" if table.empty else table.to_string()
         return f"{report}\nnot recognised: {missed}" if missed else report
+
+
+def _row(site: Site, parts: dict[str, Units]) -> dict[str, Any]:
+    shape = tuple(parts["input"]["mean"].shape)
+    row = {"name": site.name, "kind": site.call.name, "shape": shape, "n": parts["input"]["n"]}
+    for part, units in parts.items():
+        spread = units["std"].square().mean() + units["mean"].var(correction=0)
+        row |= {
+            f"{part}_{statistic}": value.item()
+            for statistic, value in {
+                "mean": units["mean"].mean(),
+                "std": spread.sqrt(),
+                "mean_square": units["mean_square"].mean(),
+                "positive": units["positive"].mean(),
+                "zero": units["zero"].mean(),
+                "min": units["min"].min(),
+                "max": units["max"].max(),
+            }.items()
+        }
+    dead = (parts["input"]["max"] <= 0).double().mean().item()
+    row["dead_at_most"] = math.nan if site.call.normalizes else dead
+    row["nonfinite"] = (~parts["input"]["mean"].isfinite()).double().mean().item()
+    return row
 
 
 def probe(

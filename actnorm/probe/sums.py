@@ -154,8 +154,8 @@ class Sums:
     mean squares.
     """
 
-    def __init__(self, replicas: torch.Size, rectified: Sums | None = None) -> None:
-        self.replicas = replicas
+    def __init__(self, replica_axes: int, rectified: Sums | None = None) -> None:
+        self.replica_axes = replica_axes
         self.rectified = rectified  # of the positive parts of what waits here
         self.waiting: list[Tensor] = []
         self.size = 0
@@ -166,15 +166,15 @@ class Sums:
 
     def add(self, x: Tensor, axis: int, known: Rows | None = None) -> Tensor | Summary:
         """Add values whose first axes are replicas, and whose units are on axis `axis` < 0."""
-        k = len(self.replicas)
-        while x.ndim - k < 2:
+        k = self.replica_axes
+        while (samples := x.ndim - k - 1) < 1:
             x = x.unsqueeze(k)
         if x.is_mps:
             x = x.cpu()  # which has float64
         if x.dtype not in (torch.float32, torch.float64):
             x = x.float()
         if axis == -1 and x.numel() < _BLOCK:
-            return self.share(x.flatten(k, -2).clone())
+            return self.share((x if samples == 1 else x.flatten(k, -2)).clone())
         return self.share(summary(x, k, axis, known))
 
     def share(self, item: Tensor | Summary) -> Tensor | Summary:
@@ -191,7 +191,7 @@ class Sums:
         return item
 
     def flush(self) -> None:
-        x, k = torch.cat(self.waiting, -2), len(self.replicas)
+        x, k = torch.cat(self.waiting, -2), self.replica_axes
         self.waiting, self.size = [], 0
         item = summary(x, k, -1)
         self.entries.append(item)

@@ -1,206 +1,337 @@
-"""What a probe does while it is open: it stands in for the call of every module."""
+"""What a probe does while a model runs: passes begin and end in each thread, calls are measured."""
 
 from __future__ import annotations
 
-import sys
+import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
-from typing import Any, Self
+from collections.abc import Callable
+from functools import partial
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
-from actnorm.probe.apart import Mode, apart, on_gradient, plain, unseen, version
-from actnorm.probe.calls import (
-    ACTIVATIONS,
-    BY_CHANNEL,
-    CONVOLUTIONS,
-    MIXING,
-    NORMALIZATIONS,
-    PASSED_OVER,
-    name_of,
-)
-from actnorm.probe.sums import After, Summary, Sums, after_call
+from actnorm.probe.apart import Moves, apart, obstacle, plain, recorded, unseen, version
+from actnorm.probe.axes import Axes
+from actnorm.probe.calls import Call, call_of
+from actnorm.probe.sites import Part, Record
+from actnorm.probe.standing import COMPILED_STAYS, as_written, chunks
+from actnorm.probe.sums import After, Summary, after_call
 
-
-class Site:
-    """One row of the table: one call, wherever in a pass it comes."""
-
-    def __init__(self, name: str, kind: str, replicas: torch.Size) -> None:
-        self.name, self.kind = name, kind
-        self.output, self.gradient = Sums(replicas), Sums(replicas)
-        self.input = Sums(replicas, self.output if kind == "relu" else None)
-
-    def units(self) -> dict[str, dict[str, Any]]:
-        """Return the statistics of each part that was seen."""
-        if self.input.waiting:
-            self.input.flush()  # which may add to the output
-        parts = {"input": self.input, "output": self.output, "gradient": self.gradient}
-        return {name: part.units() for name, part in parts.items() if part}
+_LATER = (AsyncGeneratorType, CoroutineType, GeneratorType)
+_task = torch._C._current_graph_task_id  # -1 outside of backward passes, where checkpoints re-run
 
 
-Taken = tuple[Site, int, Tensor | Summary]
+class Pass:
+    """One outermost call of a module, in one thread."""
 
-
-class Watching:
-    """A model under observation."""
-
-    def __init__(
-        self, model: nn.Module, every: int, gradients: bool, watch: Iterable[nn.Module]
-    ) -> None:
-        if not isinstance(model, nn.Module):
-            raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
-        if every < 1:
-            raise ValueError(f"every must be at least 1, not {every}")
-        self._paths = {
-            id(module): path.replace("_orig_mod.", "").removesuffix("_orig_mod").rstrip(".")
-            for path, module in model.named_modules()
-        }
-        self._watch = {id(module) for module in watch}
-        if not self._watch <= self._paths.keys():
-            raise ValueError("watch must hold modules of the model")
-        self._every, self._gradients = every, gradients
-        self._mode = Mode(self._see)
-        self._sites: dict[tuple, Site] = {}
-        self._unrecognised: Counter[str] = Counter()
-        self._passes = 0
-        self._open: ExitStack | None = None
-        self._stack: list[str] = []
-        self._watched = False
-        self._pushed = False
-        self._calls: Counter[str] = Counter()
-        self._axes: dict[int, int] = {}
+    def __init__(self, task: int) -> None:
+        self.task = task
+        self.stack: list[Place] = []
+        self.calls: dict[str, int] = {}
+        self.watched = False
         # The latest output, often the next call's input, which then need not be measured again.
-        self._last: tuple = (lambda: None, 0, 0, ())
+        self.last: tuple | None = None
 
-    def __enter__(self) -> Self:
-        if self._open is not None:
-            raise RuntimeError("this probe is already open: make another with an.probe(model)")
-        with ExitStack() as stack:
-            # As torch.fx does: hooks would send each call of each module a long way round.
-            stack.callback(setattr, nn.Module, "__call__", nn.Module.__call__)
-            nn.Module.__call__ = self._calling()
-            if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            self._open = stack.pop_all()
+
+_SKIPPED = Pass(-1)
+
+
+# Of a call whose input is measured; no item, where it runs again and only its gradient is.
+Taken = tuple[Call, Part, int, Tensor | Summary | None]
+
+
+class Watcher:
+    """What all threads share while a probe is open, and from one opening to the next."""
+
+    def __init__(self, every: int, gradients: bool) -> None:
+        self.every, self.gradients = every, gradients
+        self.record, self.open = Record(), False
+        self.threads = Threads(self)
+        self._passes: Counter[tuple] = Counter()
+        self._calls: dict[str, int] = {}
+        self._skipping = False
+        self._leaves: dict[tuple[int, int], tuple[weakref.ref, Any]] = {}
+
+    def close(self) -> None:
+        """Measure no more, and leave no hook on a leaf."""
+        self.open = False
+        while self._leaves:
+            self._leaves.popitem()[1][1].remove()
+
+    def begin(self, path: str) -> Pass:
+        """Return a new pass, `_SKIPPED` where it is not to be measured."""
+        task = _task()
+        if task != -1:  # runs again for a checkpoint: its values count once, its gradients now
+            wanted = self.open and self.gradients and torch.is_grad_enabled()
+            return Pass(task) if wanted and not self._skipping else _SKIPPED
+        if self.every > 1:
+            with self.record.lock:
+                key = path, chunks.running
+                self._skipping = self._passes[key] % self.every > 0
+                self._passes[key] += 1
+        return _SKIPPED if self._skipping or not self.open else Pass(task)
+
+    def end(self, now: Pass) -> None:
+        """Remember how often each module called something."""
+        now.last = None
+        if now.task == -1:
+            self._calls.update(now.calls)
+
+    def hook(self, x: Tensor, now: Pass, call: Call, part: Part, axis: int) -> None:
+        """Measure the gradients by x."""
+        path = now.stack[-1].path
+        for tensor, level, moves in recorded(x):
+            act = partial(self._gradient, now, path, call, part, axis, level, moves)
+            if tensor.is_leaf and not level:
+                self._hook_once(tensor, part, act)
+            else:
+                tensor.register_hook(act)
+
+    def _hook_once(self, leaf: Tensor, part: Part, act: Callable) -> None:
+        """Act on the next gradient by a leaf, on which a hook would outlive the graph."""
+        key = id(leaf), id(part)
+        if key in self._leaves and self._leaves[key][0]() is leaf:
+            return
+
+        def once(g: Tensor) -> None:
+            self._leaves.pop(key)[1].remove()
+            act(g)
+
+        self._leaves[key] = weakref.ref(leaf), leaf.register_hook(once)
+
+    def _gradient(
+        self,
+        now: Pass,
+        path: str,
+        call: Call,
+        part: Part,
+        axis: int,
+        level: int,
+        moves: Moves,
+        g: Tensor,
+    ) -> None:
+        """Measure a gradient, unless it can't be told which call it belongs to.
+
+        Where one is differentiated further, that of the lowest rank is the outcome: 0 in a plain
+        backward pass, 1 where that makes a graph, above in `torch.func`.
+        """
+        if not self.open:
+            return
+        rank = level + 1 if level else int(torch.is_grad_enabled())
+        if now.task != -1 and now.calls[path] != self._calls.get(path):
+            why = "in a checkpoint"
+        else:
+            why = self._add_gradient(part, axis, rank, g, moves)
+        if why:
+            self.record.miss(path, f"gradient of {call.name} ({why})")
+
+    @unseen
+    def _add_gradient(
+        self, part: Part, axis: int, rank: int, g: Tensor, moves: Moves
+    ) -> str | None:
+        try:
+            values, levels = plain(g, moves)
+            if (why := obstacle(values)) is None:
+                with self.record.lock:
+                    apart(part.gradient(levels, rank).add, values, axis)
+            return why
+        except Exception as error:  # the user's backward pass goes on
+            return type(error).__name__
+
+
+class Threads(threading.local):
+    """Its ``mode`` is this thread's."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.mode = Mode(watcher)
+
+
+class Place:
+    """One module of the model, whose calls go through `run` while the probe is open."""
+
+    def __init__(self, watcher: Watcher, path: str, module: nn.Module, watched: bool) -> None:
+        self.watcher, self.threads = watcher, watcher.threads
+        self.path, self.module, self.watched = path, module, watched
+        self.plain = not (watched or COMPILED_STAYS or isinstance(module, torch.jit.ScriptModule))
+
+    def run(self, call: Callable, module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the module, in a pass of its own where this thread runs none."""
+        mode = self.threads.mode
+        now = mode.now
+        if now is None:
+            return self._outermost(mode, call, module, args, kwargs)
+        if now is _SKIPPED or now.task != _task():
+            return call(module, *args, **kwargs)
+        now.stack.append(self)
+        try:
+            if not self.plain:
+                call = self._otherwise(mode, call)
+            out = call(module, *args, **kwargs)
+            if type(out) in _LATER:
+                mode.miss(type(out).__name__)
+            return out
+        finally:
+            now.stack.pop()
+
+    def _outermost(
+        self, mode: Mode, call: Callable, module: nn.Module, args: tuple, kwargs: dict
+    ) -> Any:
+        now = mode.now = self.watcher.begin(self.path)
+        if now is _SKIPPED:
+            try:
+                return call(module, *args, **kwargs)
+            finally:
+                mode.now = None
+        with mode:
+            return self.run(call, module, *args, **kwargs)
+
+    def _otherwise(self, mode: Mode, call: Callable) -> Callable:
+        if isinstance(self.module, torch.jit.ScriptModule):
+            mode.miss("ScriptModule")
+        if COMPILED_STAYS:
+            call = as_written(call, self.module)
+        return partial(mode.whole, call) if self.watched and not mode.now.watched else call
+
+
+class Mode(TorchFunctionMode):
+    """What sees the calls to torch of one thread while a pass runs there."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()
+        self.watcher, self.axes = watcher, Axes()
+        self.now: Pass | None = None
+
+    def __enter__(self) -> Mode:
+        self.axes.begin()
+        _push_mode(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._open, stack = None, self._open
-        stack.close()
+        """End the pass; modes that the model has left behind stay as they are."""
+        self.watcher.end(self.now)
+        self.now, others = None, []
+        while (top := _pop_mode()) is not self:
+            others.append(top)
+        for other in reversed(others):
+            _push_mode(other)
 
-    def _calling(self) -> Callable:
-        """Return what stands in for the call of every module while the probe is open.
-
-        A pass lasts from the outermost call of one of the model's modules until it returns.
-        """
-        call, paths, stack = nn.Module.__call__, self._paths, self._stack
-
-        def calling(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            path = paths.get(id(module))
-            if path is None or torch._C._current_graph_task_id() != -1:  # checkpoints run again
-                return call(module, *args, **kwargs)
-            if not stack:
-                self._begin()
-            stack.append(path)
-            try:
-                if not self._pushed:
-                    return call(module, *args, **kwargs)
-                if isinstance(module, torch.jit.ScriptModule):
-                    self._miss("ScriptModule")
-                if id(module) not in self._watch or self._watched:
-                    return call(module, *args, **kwargs)
-                taken = self._take(type(module).__name__, args[0] if args else None)
-                self._watched = True
-                try:
-                    out = call(module, *args, **kwargs)
-                finally:
-                    self._watched = False
-                self._give(taken, out)
-                return out
-            finally:
-                stack.pop()
-                if self._pushed and not stack:
-                    self._end()
-
-        return calling
-
-    def _begin(self) -> None:
-        self._calls.clear()
-        self._axes.clear()
-        if self._passes % self._every == 0:
-            self._pushed = True
-            self._mode.__enter__()
-        self._passes += 1
-
-    def _end(self) -> None:
-        self._pushed = False
-        self._mode.__exit__(None, None, None)
-
-    def _see(self, func: Callable, args: tuple, kwargs: dict) -> Any:
-        name = name_of(func)
-        if name in ACTIVATIONS or name in NORMALIZATIONS:
-            if not self._watched:
-                taken = self._take(name, args[0] if args else kwargs.get("input"))
-                out = func(*args, **kwargs)
-                self._give(taken, out, after_call(func, name == "relu", args, kwargs))
-                return out
-        elif name in MIXING or name in CONVOLUTIONS:
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs, now, call = kwargs or {}, self.now, call_of(func)
+        if call.measured and not now.watched and now.task == _task():
+            taken = self._take(call, args[0] if args else kwargs.get("input"), args, kwargs)
             out = func(*args, **kwargs)
-            self._axes[out.ndim] = CONVOLUTIONS.get(name, -1)
+            now.last = None
+            if taken is not None and call.rectifies and isinstance(taken[3], Tensor):
+                self.axes.keep(out, taken[2])  # of what waits, a ReLU's output follows
+            elif taken is not None:
+                self._give(taken, out, after_call(func, call.rectifies, args, kwargs))
             return out
-        elif name not in PASSED_OVER and not self._watched:
-            self._miss(name)
-        return func(*args, **kwargs)
+        if not (call.known or now.watched) and now.task == _task():
+            self.miss(call.name)
+        now.last = None
+        out = func(*args, **kwargs)
+        if call.axis is not None:
+            self.axes.put(out, call.axis)
+        elif call.mixes:
+            self.axes.mix(call, args, kwargs, out, now.stack[-1].module)
+        else:
+            self.axes.follow(call, args, kwargs, out)
+        return out
 
-    def _miss(self, what: str) -> None:
-        self._unrecognised[f"{self._stack[-1] or '(root)'}: {what}"] += 1
+    def whole(self, call: Callable, module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a module and measure what enters and leaves it, but nothing within."""
+        values = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
+        taken = self._take(Call(type(module).__name__), next(iter(values), None), args, kwargs)
+        self.now.watched = True
+        try:
+            out = call(module, *args, **kwargs)
+        finally:
+            self.now.watched, self.now.last = False, None
+        if taken is not None:
+            self._give(taken, out, None)
+        return out
+
+    def miss(self, what: str) -> None:
+        """Note what the innermost module has called."""
+        self.watcher.record.miss(self.now.stack[-1].path, what)
 
     @unseen
-    def _take(self, kind: str, x: Any) -> Taken | None:
+    def _take(self, call: Call, x: Any, args: tuple, kwargs: dict) -> Taken | None:
         """Measure the input of a call, before an in-place function can overwrite it."""
-        if not isinstance(x, Tensor) or not x.is_floating_point() or x.numel() == 0:
-            self._miss(kind)
+        if not self.watcher.open:
             return None
-        if kind in BY_CHANNEL:
-            axis = self._axes[x.ndim] = 1 - x.ndim
-        else:
-            axis = self._axes.get(x.ndim, -1)
-        path = self._stack[-1]
-        self._calls[path] += 1
-        values, replica_axes = plain(x)
-        replicas = values.shape[:replica_axes]
-        shape = (*replicas, x.shape[axis] if x.ndim else 1)
-        key = (path, self._calls[path], kind, x.device, shape)
-        if (site := self._sites.get(key)) is None:
-            name = (path or "(root)") + (f" #{self._calls[path]}" if self._calls[path] > 1 else "")
-            if name in {site.name for site in self._sites.values()}:  # but of another kind or shape
-                name += f" {kind} {list(shape)} {x.device}"
-            site = self._sites[key] = Site(name, kind, replicas)
-        last, *state, item = self._last
-        if last() is values and state == [version(values), axis]:
-            apart(site.input.share, item)
-        else:
-            item = apart(site.input.add, values, axis)
-        if self._gradients:
+        try:
+            values, levels = plain(x) if isinstance(x, Tensor) else (x, ())
+            if (why := obstacle(values)) is None:
+                axes = self.axes
+                axis = axes.normalized(call, x, args, kwargs) if call.normalizes else axes.of(x)
+                return self._measure(call, x, values, levels, axis)
+        except Exception as error:  # the model goes on
+            why = type(error).__name__
+        self.miss(f"{call.name} ({why})" if why else call.name)
+        return None
 
-            @unseen
-            def act(g: Tensor, _: int) -> None:
-                if self._open is not None:
-                    apart(site.gradient.add, g, axis)
+    def _measure(
+        self, call: Call, x: Tensor, values: Tensor, levels: tuple, axis: int
+    ) -> Taken | None:
+        now, watcher = self.now, self.watcher
+        path = now.stack[-1].path
+        now.calls[path] = number = now.calls.get(path, 0) + 1
+        units = x.shape[axis] if x.ndim else 1
+        sizes = tuple(values.shape[: len(levels)]) if levels else ()
+        key = path, number, call.name, call.measured, x.device, units, sizes, levels
+        running = chunks.running
+        with watcher.record.lock:
+            if now.task == -1:
+                part = watcher.record.part(key, running, call)
+                item = self._add(part, values, axis)
+            else:
+                part, item = watcher.record.find(key, running), None
+        if part is None:
+            self.miss(f"gradient of {call.name} (in a checkpoint)")
+            return None
+        if watcher.gradients:
+            watcher.hook(x, now, call, part, axis)
+        return call, part, axis, item
 
-            on_gradient(x, act)
-        return site, axis, item
+    def _add(self, part: Part, values: Tensor, axis: int) -> Tensor | Summary:
+        """Add an input's values, or what is known of them as the latest output."""
+        if self.now.last is not None:
+            last, *state, item = self.now.last
+            # Tensors made in inference mode don't count their changes.
+            if last() is values and state == [version(values), axis] and state[0] is not None:
+                return apart(part.input.share, item)
+        return apart(part.input.add, values, axis)
 
     @unseen
-    def _give(self, taken: Taken | None, out: Any, after: After | None = None) -> None:
-        if taken is not None and isinstance(out, Tensor):
-            site, axis, item = taken
-            if site.kind == "relu" and isinstance(item, Tensor):
-                return  # follows from the input that waits
-            values, _ = plain(out)
-            known = after(item) if after and isinstance(item, tuple) else None
-            item = apart(site.output.add, values, axis, known)
-            self._last = weakref.ref(values), version(values), axis, item
+    def _give(self, taken: Taken, out: Any, after: After | None) -> None:
+        """Measure what a call returns."""
+        call, part, axis, item = taken
+        tensors = [out] if isinstance(out, Tensor) else _tensors(out)
+        if not tensors or not (call.measured or len(tensors) == 1):
+            self.miss(f"{call.name} returns {type(out).__name__}")
+            return
+        try:
+            y = tensors[0]
+            axis = axis if call.measured else self.axes.of(y)
+            self.axes.put(y, axis)
+            if item is None:
+                return
+            values, levels = plain(y)
+            if (why := obstacle(values)) is None:
+                with self.watcher.record.lock:
+                    known = apart(after, item) if after and isinstance(item, tuple) else None
+                    item = apart(part.output(levels).add, values, axis, known)
+                self.now.last = weakref.ref(values), version(values), axis, item
+                return
+        except Exception as error:  # the model goes on
+            why = type(error).__name__
+        self.miss(f"output of {call.name} ({why})")
+
+
+def _tensors(out: Any) -> list[Tensor]:
+    return [y for y in out if isinstance(y, Tensor)] if isinstance(out, tuple | list) else []
