@@ -30,18 +30,18 @@ BY_SHAPE = _names("layer_norm rms_norm")
 _PASSED_OVER = _names("""
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d add adjoint
     alias alpha_dropout arange argmax assert assert_scalar assert_tensor_metadata avg_pool1d
-    avg_pool2d avg_pool3d binary_cross_entropy binary_cross_entropy_with_logits bool broadcast_to
-    cat chunk clone contiguous copy cpu cross_entropy cuda detach dim div double dropout dropout1d
-    dropout2d dropout3d embedding_bag empty eq expand expand_as feature_alpha_dropout flatten
-    float full gather ge get getitem gt half iadd idiv imul index_select interpolate
-    is_floating_point isub itruediv l1_loss le len lift_fresh_copy log_softmax lt masked_fill
-    max_pool1d max_pool2d max_pool3d mean moveaxis movedim mse_loss mul
-    multi_head_attention_forward narrow native_dropout ne neg new_empty new_full new_ones
+    avg_pool2d avg_pool3d binary_cross_entropy binary_cross_entropy_with_logits bool
+    broadcast_to cat chunk clone contiguous copy cpu cross_entropy cuda detach dim div double
+    dropout dropout1d dropout2d dropout3d embedding_bag empty eq expand expand_as
+    feature_alpha_dropout flatten float full gather ge get getitem gt half iadd idiv imul
+    index_select interpolate is_floating_point isub itruediv l1_loss le len lift_fresh_copy
+    log_softmax lt masked_fill max_pool1d max_pool2d max_pool3d mean moveaxis movedim mse_loss
+    mul multi_head_attention_forward narrow native_dropout ne neg new_empty new_full new_ones
     new_zeros nll_loss normalize numel ones ones_like pad permute pixel_shuffle pixel_unshuffle
     radd rand rand_like randn randn_like ravel repeat reshape reshape_as rmul roll rsub rtruediv
-    scaled_dot_product_attention select set setitem size slice softmax softmin split squeeze stack
-    stride sub sum swapaxes swapdims sym_size t tile to transpose truediv type type_as unbind
-    unflatten unsafe_view unsqueeze view view_as zeros zeros_like
+    scaled_dot_product_attention select set set_grad_enabled setitem size slice softmax softmin
+    split squeeze stack stride sub sum swapaxes swapdims sym_size t tile to transpose truediv
+    type type_as unbind unflatten unsafe_view unsqueeze view view_as zeros zeros_like
 """)
 _MIXING: dict[str, int | None] = {
     **dict.fromkeys(("bilinear", "embedding", "linear"), -1),

@@ -52,13 +52,13 @@ class Probe:
     def __enter__(self) -> Self:
         if self._watcher is None:
             raise RuntimeError("this probe is a copy without a model: make another")
-        if self._watcher.open:
+        if self._record.open:
             raise RuntimeError("this probe is already open: make another with an.probe(model)")
         model = self._model()
         if model is None:
             self._record.miss("", "the model is gone")
         put_up(self, [] if model is None else self._places(model))
-        self._watcher.open = True
+        self._watcher.open()
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from actnorm.probe.apart import Levels, unseen
 from actnorm.probe.calls import Call
@@ -17,37 +18,43 @@ from actnorm.probe.sums import Sums
 Units = dict[str, Any]
 
 
+Sizes = tuple[int, ...]
+CHANGED = "sizes changed"
+
+
+def sizes_of(x: Tensor, levels: Levels, axis: int) -> Sizes:
+    """Return how many replicas there are on each level, and how many units."""
+    units = x.shape[axis] if x.ndim > len(levels) else 1
+    return (*x.shape[: len(levels)], units) if levels else (units,)
+
+
 class Part:
     """What one chunk of replicas brings to a site: sums of its input, output and gradients."""
 
-    def __init__(self, levels: Levels, rectifies: bool) -> None:
-        self.sums: dict[str | int, tuple[Levels, Sums]] = {}
-        self.input = self._of("input", levels, self.output(levels) if rectifies else None)
+    def __init__(self, levels: Levels, sizes: Sizes, rectifies: bool) -> None:
+        self._sums: dict[str | int, tuple[Levels, Sizes, Sums]] = {}
+        output = self.of("output", levels, sizes) if rectifies else None
+        self.input = Sums(len(levels), output)
+        self._sums["input"] = levels, sizes, self.input
 
-    def output(self, levels: Levels) -> Sums:
-        """Return the sums of what leaves, whose replicas need not be those of what enters."""
-        return self._of("output", levels)
+    def of(self, name: str | int, levels: Levels, sizes: Sizes) -> Sums | None:
+        """Return the sums of the output, or of gradients of a rank, None for sizes that changed.
 
-    def gradient(self, levels: Levels, rank: int) -> Sums:
-        """Return the sums of gradients of one rank."""
-        return self._of(rank, levels)
-
-    def _of(self, name: str | int, levels: Levels, rectified: Sums | None = None) -> Sums:
-        if name not in self.sums:
-            self.sums[name] = levels, Sums(len(levels), rectified)
-        known, sums = self.sums[name]
-        if known != levels:
-            raise ValueError(f"replicas on the levels {levels}, {known} before")
-        return sums
+        Sizes are those of replicas and units; an output's need not be the input's.
+        """
+        if name not in self._sums:
+            self._sums[name] = levels, sizes, Sums(len(levels))
+        *known, sums = self._sums[name]
+        return sums if known == [levels, sizes] else None
 
     def units(self) -> dict[str, tuple[Levels, Units]]:
         """Return the statistics of each that was seen; of gradients, those of the lowest rank."""
         if self.input.waiting:
             self.input.flush()  # which may add to the output
-        rank = min((name for name in self.sums if isinstance(name, int)), default=None)
+        rank = min((name for name in self._sums if isinstance(name, int)), default=None)
         names = {"input": "input", "output": "output", "gradient": rank}
-        seen = {part: self.sums[name] for part, name in names.items() if name in self.sums}
-        return {part: (levels, sums.units()) for part, (levels, sums) in seen.items() if sums}
+        seen = {part: self._sums[name] for part, name in names.items() if name in self._sums}
+        return {part: (levels, sums.units()) for part, (levels, _, sums) in seen.items() if sums}
 
 
 class Site:
@@ -89,7 +96,7 @@ class Record:
     """All sites of a probe, and what could not be measured."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock, self.open = threading.RLock(), False
         self.sites: dict[tuple, Site] = {}
         self._parts: dict[tuple, Part] = {}
         self.missed: Counter[str] = Counter()
@@ -111,16 +118,15 @@ class Record:
         """Return where to add what one chunk of replicas brings.
 
         The key tells sites apart: path, the call's number in its pass, its name, whether it is a
-        function, device, units, sizes and levels of replicas.
+        function, device, levels of replicas, and sizes of these and of units.
         """
         if (part := self._parts.get((key, chunk))) is None:
-            *whole, sizes, levels = key
+            *whole, levels, (*sizes, units) = key
             chunked = {level for level, _ in chunk}
-            sizes = [None if at in chunked else n for n, at in zip(sizes, levels, strict=True)]
-            site = self._site((*whole, tuple(sizes), levels, *chunked), call)
-            part = self._parts[key, chunk] = site.parts.setdefault(
-                chunk, Part(levels, call.rectifies)
-            )
+            replicas = [None if at in chunked else n for n, at in zip(sizes, levels, strict=True)]
+            site = self._site((*whole, levels, (*replicas, units), *chunked), call)
+            part = self._parts[key, chunk] = Part(levels, key[-1], call.rectifies)
+            site.parts[chunk] = part
         return part
 
     def find(self, key: tuple, chunk: tuple[Chunk, ...]) -> Part | None:
@@ -129,10 +135,10 @@ class Record:
 
     def _site(self, key: tuple, call: Call) -> Site:
         if key not in self.sites:
-            path, number, kind, _, device, units, sizes, *_ = key
+            path, number, kind, _, device, _, sizes, *_ = key
             name = (path or "(root)") + (f" #{number}" if number > 1 else "")
             if name in {site.name for site in self.sites.values()}:  # but of another kind or shape
-                name += f" {kind} {[*sizes, units]} {device}"
+                name += f" {kind} {list(sizes)} {device}"
             self.sites[key] = Site(name, call)
         return self.sites[key]
 

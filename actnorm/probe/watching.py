@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
 
-from actnorm.probe.apart import Moves, apart, obstacle, plain, recorded, unseen, version
+from actnorm.probe.apart import Levels, apart, obstacle, plain, unseen, version
 from actnorm.probe.axes import Axes
 from actnorm.probe.calls import Call, call_of
-from actnorm.probe.sites import Part, Record
+from actnorm.probe.hooks import Hooks
+from actnorm.probe.sites import CHANGED, Part, Record, sizes_of
 from actnorm.probe.standing import COMPILED_STAYS, as_written, chunks
 from actnorm.probe.sums import After, Summary, after_call
 
@@ -48,32 +49,35 @@ class Watcher:
     """What all threads share while a probe is open, and from one opening to the next."""
 
     def __init__(self, every: int, gradients: bool) -> None:
-        self.every, self.gradients = every, gradients
-        self.record, self.open = Record(), False
+        self.record, self.every = Record(), every
+        self.hooks = Hooks(self.record) if gradients else None
         self.threads = Threads(self)
         self._passes: Counter[tuple] = Counter()
         self._calls: dict[str, int] = {}
         self._skipping = False
-        self._leaves: dict[tuple[int, int], tuple[weakref.ref, Any]] = {}
+
+    def open(self) -> None:
+        """Measure from now on."""
+        self.record.open = True
 
     def close(self) -> None:
-        """Measure no more, and leave no hook on a leaf."""
-        self.open = False
-        while self._leaves:
-            self._leaves.popitem()[1][1].remove()
+        """Measure no more."""
+        self.record.open = False
+        if self.hooks:
+            self.hooks.close()
 
     def begin(self, path: str) -> Pass:
         """Return a new pass, `_SKIPPED` where it is not to be measured."""
         task = _task()
         if task != -1:  # runs again for a checkpoint: its values count once, its gradients now
-            wanted = self.open and self.gradients and torch.is_grad_enabled()
+            wanted = self.record.open and self.hooks and torch.is_grad_enabled()
             return Pass(task) if wanted and not self._skipping else _SKIPPED
         if self.every > 1:
             with self.record.lock:
                 key = path, chunks.running
                 self._skipping = self._passes[key] % self.every > 0
                 self._passes[key] += 1
-        return _SKIPPED if self._skipping or not self.open else Pass(task)
+        return _SKIPPED if self._skipping or not self.record.open else Pass(task)
 
     def end(self, now: Pass) -> None:
         """Remember how often each module called something."""
@@ -81,66 +85,9 @@ class Watcher:
         if now.task == -1:
             self._calls.update(now.calls)
 
-    def hook(self, x: Tensor, now: Pass, call: Call, part: Part, axis: int) -> None:
-        """Measure the gradients by x."""
-        path = now.stack[-1].path
-        for tensor, level, moves in recorded(x):
-            act = partial(self._gradient, now, path, call, part, axis, level, moves)
-            if tensor.is_leaf and not level:
-                self._hook_once(tensor, part, act)
-            else:
-                tensor.register_hook(act)
-
-    def _hook_once(self, leaf: Tensor, part: Part, act: Callable) -> None:
-        """Act on the next gradient by a leaf, on which a hook would outlive the graph."""
-        key = id(leaf), id(part)
-        if key in self._leaves and self._leaves[key][0]() is leaf:
-            return
-
-        def once(g: Tensor) -> None:
-            self._leaves.pop(key)[1].remove()
-            act(g)
-
-        self._leaves[key] = weakref.ref(leaf), leaf.register_hook(once)
-
-    def _gradient(
-        self,
-        now: Pass,
-        path: str,
-        call: Call,
-        part: Part,
-        axis: int,
-        level: int,
-        moves: Moves,
-        g: Tensor,
-    ) -> None:
-        """Measure a gradient, unless it can't be told which call it belongs to.
-
-        Where one is differentiated further, that of the lowest rank is the outcome: 0 in a plain
-        backward pass, 1 where that makes a graph, above in `torch.func`.
-        """
-        if not self.open:
-            return
-        rank = level + 1 if level else int(torch.is_grad_enabled())
-        if now.task != -1 and now.calls[path] != self._calls.get(path):
-            why = "in a checkpoint"
-        else:
-            why = self._add_gradient(part, axis, rank, g, moves)
-        if why:
-            self.record.miss(path, f"gradient of {call.name} ({why})")
-
-    @unseen
-    def _add_gradient(
-        self, part: Part, axis: int, rank: int, g: Tensor, moves: Moves
-    ) -> str | None:
-        try:
-            values, levels = plain(g, moves)
-            if (why := obstacle(values)) is None:
-                with self.record.lock:
-                    apart(part.gradient(levels, rank).add, values, axis)
-            return why
-        except Exception as error:  # the user's backward pass goes on
-            return type(error).__name__
+    def unsure(self, now: Pass, path: str) -> bool:
+        """Return whether calls that ran again can't be told apart, since not all of them did."""
+        return now.calls[path] != self._calls.get(path)
 
 
 class Threads(threading.local):
@@ -262,7 +209,7 @@ class Mode(TorchFunctionMode):
     @unseen
     def _take(self, call: Call, x: Any, args: tuple, kwargs: dict) -> Taken | None:
         """Measure the input of a call, before an in-place function can overwrite it."""
-        if not self.watcher.open:
+        if not self.watcher.record.open:
             return None
         try:
             values, levels = plain(x) if isinstance(x, Tensor) else (x, ())
@@ -276,14 +223,13 @@ class Mode(TorchFunctionMode):
         return None
 
     def _measure(
-        self, call: Call, x: Tensor, values: Tensor, levels: tuple, axis: int
+        self, call: Call, x: Tensor, values: Tensor, levels: Levels, axis: int
     ) -> Taken | None:
         now, watcher = self.now, self.watcher
         path = now.stack[-1].path
         now.calls[path] = number = now.calls.get(path, 0) + 1
-        units = x.shape[axis] if x.ndim else 1
-        sizes = tuple(values.shape[: len(levels)]) if levels else ()
-        key = path, number, call.name, call.measured, x.device, units, sizes, levels
+        sizes = sizes_of(values, levels, axis)
+        key = path, number, call.name, call.measured, x.device, levels, sizes
         running = chunks.running
         with watcher.record.lock:
             if now.task == -1:
@@ -294,8 +240,9 @@ class Mode(TorchFunctionMode):
         if part is None:
             self.miss(f"gradient of {call.name} (in a checkpoint)")
             return None
-        if watcher.gradients:
-            watcher.hook(x, now, call, part, axis)
+        if watcher.hooks:
+            unsure = None if now.task == -1 else partial(watcher.unsure, now, path)
+            watcher.hooks.add(x, call, part, axis, path, unsure)
         return call, part, axis, item
 
     def _add(self, part: Part, values: Tensor, axis: int) -> Tensor | Summary:
@@ -323,11 +270,14 @@ class Mode(TorchFunctionMode):
                 return
             values, levels = plain(y)
             if (why := obstacle(values)) is None:
+                sizes = sizes_of(values, levels, axis)
                 with self.watcher.record.lock:
-                    known = apart(after, item) if after and isinstance(item, tuple) else None
-                    item = apart(part.output(levels).add, values, axis, known)
-                self.now.last = weakref.ref(values), version(values), axis, item
-                return
+                    if (sums := part.of("output", levels, sizes)) is not None:
+                        known = apart(after, item) if after and isinstance(item, tuple) else None
+                        item = apart(sums.add, values, axis, known)
+                        self.now.last = weakref.ref(values), version(values), axis, item
+                        return
+                why = CHANGED
         except Exception as error:  # the model goes on
             why = type(error).__name__
         self.miss(f"output of {call.name} ({why})")
