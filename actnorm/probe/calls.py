@@ -88,7 +88,7 @@ def call_of(func: Callable) -> Call:
         name = name.partition(".")[0].strip("_")
         if namespace != "aten":
             return Call(f"{namespace}::{name}")
-    elif isinstance(func, FunctionType) and func.__module__.partition(".")[0] != "torch":
+    elif isinstance(func, FunctionType) and f"{func.__module__}.".partition(".")[0] != "torch":
         return Call(f"{func.__module__}.{name}")
     elif name in ("get", "set") and hasattr(func, "__self__"):  # a property of tensors
         return Call(func.__self__.__name__, known=True)

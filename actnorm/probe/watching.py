@@ -12,7 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.overrides import (
+    TorchFunctionMode,
+    _get_current_function_mode_stack,
+    _pop_mode,
+    _push_mode,
+)
 
 from actnorm.probe.apart import Levels, apart, obstacle, plain, unseen, version
 from actnorm.probe.axes import Axes
@@ -160,11 +165,15 @@ class Mode(TorchFunctionMode):
     def __exit__(self, *exception: object) -> None:
         """End the pass; modes that the model has left behind stay as they are."""
         self.watcher.end(self.now)
-        self.now, others = None, []
-        while (top := _pop_mode()) is not self:
-            others.append(top)
-        for other in reversed(others):
-            _push_mode(other)
+        self.now = None
+        above = []
+        for mode in reversed(_get_current_function_mode_stack()):
+            if mode is self:
+                _pop_mode()
+                break
+            above.append(_pop_mode())
+        for mode in reversed(above):
+            _push_mode(mode)
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, now, call = kwargs or {}, self.now, call_of(func)

@@ -9,6 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 from actnorm.probe import probe
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*amp.autocast:FutureWarning")  # torch 2.4's own
+
 
 def gradients(seen):
     """Mean gradient of each row, None where there is none."""
@@ -286,3 +288,28 @@ def test_a_gradient_that_cannot_be_measured_is_named():
         model(x).sum().backward()
     assert seen.unrecognised == {"(root): gradient of relu (sparse_coo)": 1}
     assert torch.equal(x.grad.to_dense(), torch.ones(3, 4))
+
+
+def test_no_hook_stays_on_a_leaf():
+    x = torch.randn(5, 3, requires_grad=True)
+    model = nn.ReLU()
+    with probe(model):
+        model(x).sum().backward()
+    assert not x._backward_hooks
+
+
+def test_what_runs_again_for_a_checkpoint_counts_once():
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+    x = torch.randn(5, 6, requires_grad=True)
+    with probe(model) as seen:
+        torch.utils.checkpoint.checkpoint(model, x, use_reentrant=False).sum().backward()
+    assert seen.table()["n"].tolist() == [5]
+    assert seen.table()["gradient_mean_square"].notna().all()
+
+
+def test_a_backward_pass_after_the_block_is_not_measured():
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU())
+    with probe(model) as seen:
+        loss = model(torch.randn(5, 6)).sum()
+    loss.backward()
+    assert "gradient_mean" not in seen.units("1")

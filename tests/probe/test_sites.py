@@ -147,3 +147,60 @@ def test_a_pickle_is_small():
         for _ in range(100):
             model(torch.randn(500, 3)).sum().backward()
     assert len(pickle.dumps(seen)) < 10_000
+
+
+def replicas(count):
+    torch.manual_seed(0)
+    models = [
+        nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.ReLU(), nn.Linear(4, 3), nn.Tanh())
+        for _ in range(count)
+    ]
+    return models, stack_module_state(models)[0], torch.randn(5, 6)
+
+
+@pytest.mark.parametrize("way", ["vmap, then backward", "vmap of grad", "grad of vmap"])
+def test_under_vmap_each_replica_has_its_statistics(way):
+    models, stacked, x = replicas(3)
+    detached = {name: p.detach() for name, p in stacked.items()}
+
+    def loss(parameters):
+        return functional_call(models[0], parameters, (x,)).square().sum()
+
+    with probe(models[0]) as seen:
+        if way == "vmap, then backward":
+            vmap(loss)(stacked).sum().backward()
+        elif way == "vmap of grad":
+            vmap(grad(loss))(detached)
+        else:
+            grad(lambda p: vmap(loss)(p).sum())(detached)
+    assert seen.table()["shape"].tolist() == [(3, 4), (3, 4), (3, 3)]
+    for r, model in enumerate(models):
+        with probe(model) as alone:
+            model(x).square().sum().backward()
+        for row in ("1", "2", "4"):
+            expected = alone.units(row)
+            together = seen.units(row)
+            assert together.keys() == expected.keys()
+            for statistic, value in expected.items():
+                torch.testing.assert_close(together[statistic][r], value, rtol=1e-5, atol=1e-6)
+
+
+def test_statistics_outlive_the_transform():
+    x, model = torch.randn(3, 300, 200), nn.Tanh()
+    with probe(model) as seen:
+        vmap(grad(lambda x: model(2 * x).sum()))(x)
+    found = seen.units("(root)")["input_min"]
+    assert not torch._C._functorch.is_functorch_wrapped_tensor(found)
+    assert (found.numpy() == 2 * x.amin(1).numpy()).all()
+
+
+def test_replicas_on_another_axis():
+    leaf = torch.randn(5, 3, 2, requires_grad=True)
+    x = 2 * leaf
+    model = nn.Tanh()
+    with probe(model) as seen:
+        vmap(model, in_dims=1)(x).sum().backward()
+    units = seen.units("(root)")
+    torch.testing.assert_close(units["input_mean"], x.detach().double().mean(0))
+    slope = 1 - torch.tanh(x.detach()).double() ** 2
+    torch.testing.assert_close(units["gradient_mean"], slope.mean(0), rtol=1e-5, atol=1e-6)
