@@ -102,10 +102,12 @@ class Benchmarks(Directive):
         table = rows.to_html(
             index=False, border=0, classes="an-table", float_format="{:.3g}".format, na_rep=""
         )
-        note = (
-            f"<p><small>torch {report['torch']}, {report['threads']} thread,"
-            f" load average at the end {report['load'][0]}.</small></p>"
-        )
+        note = ""
+        if "torch" in report:
+            note = (
+                f"<p><small>torch {report['torch']}, {report['threads']} thread,"
+                f" load average at the end {report['load'][0]}.</small></p>"
+            )
         return [
             nodes.raw("", f'{marks.style()}<div class="an-wide">{table}</div>{note}', format="html")
         ]

@@ -152,8 +152,9 @@ def test_a_page_is_judged_by_the_command_that_verifies_it(monkeypatch):
     reason="this torch has no devices made in Python",
 )
 def test_no_tensor_is_left_behind_on_a_bare_machine_with_a_card(tmp_path):
+    # Not the probe: it passes over tensors that compute in Python, as the pretend card's do.
     chosen = (
-        "^(streams|training: (mlp, sgd|conv|two)|probe: (mlp|conv).*64|probe of replicas: mlp"
+        "^(streams|training: (mlp, sgd|conv|two)"
         "|gradients:.*mlp|activations: float64|theory|ACTNORM|torch.set|data on|a network)"
     )
     out = tmp_path / "card.json"
