@@ -1,0 +1,165 @@
+"""Train replicas, a chunk at a time."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from tqdm import tqdm
+
+from actnorm import streams
+from actnorm.data import Draw, Part, Split
+from actnorm.replicas.chunk import Protocol, together
+from actnorm.replicas.losses import Evaluate, Loss, classification, cross_entropy
+from actnorm.replicas.optimizers import Optimizer, rates
+from actnorm.replicas.run import Run, join
+
+
+def train(
+    build: Callable[[], nn.Module],
+    data: Split | Draw,
+    *,
+    steps: int,
+    batch_size: int,
+    optimizer: Optimizer | Mapping[str, Optimizer],
+    loss: Loss | None = None,
+    noise: Callable[[torch.Generator], Part] | None = None,
+    turns: Sequence[tuple[str, Loss]] | None = None,
+    replicas: int | Sequence[int] = 64,
+    seed: int | None = None,
+    schedule: Callable[[int], float] | None = None,
+    clip: float | None = None,
+    evaluate: Evaluate | None = None,
+    every: int | None = None,
+    record: Callable[[nn.Module], AbstractContextManager] | None = None,
+    device: str | torch.device | None = None,
+    compile: bool = False,
+    chunk: int = 64,
+) -> Run:
+    """Train one network per replica, all at once.
+
+    Replica r of seed s has the same split, initialisation, batches and noise (bit by bit) and the
+    same curves (to rounding) whatever it is trained beside. Randomness inside a module, such as
+    dropout, is the exception: see `Run.tied`.
+
+    Parameters
+    ----------
+    build
+        Returns a new `nn.Module`; called once per replica under its ``init`` stream. Networks may
+        differ in the values of parameters and buffers only.
+    data
+        A `Split` for all replicas, or a draw of one from each replica's ``split`` stream.
+    steps, batch_size
+        Updates, and examples in each. Batches run through the train part without replacement,
+        reshuffled every epoch from the ``batches`` stream; what does not fill a batch is left to
+        the next epoch.
+    optimizer
+        `sgd`, `adam`, `adamw` or any `Optimizer`. Its rate may be one per replica. With turns, a
+        mapping from part to optimizer works too.
+    loss
+        ``loss(model, batch, noise)``, a scalar; ``batch`` is a tuple of tensors, examples first.
+        Gradients inside it (a penalty) are taken with `torch.func`. Default: `cross_entropy`.
+    noise
+        Draws a tuple of tensors of fixed shapes from each replica's ``noise`` stream, once per
+        step and turn: latents, augmentations. Without it, losses get ``()``.
+    turns
+        For networks that play against each other: ``build`` returns an `nn.ModuleDict`, and each
+        turn ``(part, loss)`` takes a batch and noise of its own and steps that part only.
+    replicas
+        A count, which ``ACTNORM_REPLICAS`` may change, or indices.
+    seed
+        Defaults to `streams.seed`.
+    schedule
+        Factor on the rate at update 0, 1, ….
+    clip
+        Largest Euclidean norm of one replica's gradient, over all parameters that are stepped.
+    evaluate
+        ``evaluate(model, *part)``, a mapping of scalar tensors, measured in eval mode: on the
+        validation part before the first update, every ``every`` updates and after the last; on
+        the test part after the last. Default: `classification` with the default loss, else none.
+    record
+        Opens a context, such as `probe`, around losses and gradients of update 0, ``every``,
+        2 ``every``, …; it is called with the network through which all replicas of the chunk run.
+        See `Run.records`.
+    device
+        Defaults to ``ACTNORM_DEVICE``, or the CPU. Streams are drawn on the CPU everywhere.
+    compile
+        Compile loss and gradient of the stack as one graph: for long runs of dense layers.
+    chunk
+        Most replicas that are trained together; bounds the memory.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument. Not every module can be stacked: spectral norm, lazy modules, and
+        networks that differ in shapes or settings between replicas are refused.
+    """
+    every = steps if every is None else every
+    _at_least_one(steps=steps, batch_size=batch_size, every=every, chunk=chunk)
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be positive, not {clip}")
+    if isinstance(replicas, int):
+        _at_least_one(replicas=replicas)
+        replicas = streams.replicas(replicas)
+    if len(replicas) == 0:
+        raise ValueError("replicas must hold at least one index")
+    if isinstance(optimizer, Mapping) and set(optimizer) != {part for part, _ in turns or ()}:
+        raise ValueError(f"optimizer must hold one for each part of turns, not {list(optimizer)}")
+    if turns is not None and loss is not None:
+        raise ValueError("loss must be left out where turns hold the losses")
+    if evaluate is None and loss is None and turns is None:
+        evaluate = classification
+    turns = [("", loss or cross_entropy)] if turns is None else turns
+    optimizers = {
+        part: optimizer[part] if isinstance(optimizer, Mapping) else optimizer for part, _ in turns
+    }
+    protocol = Protocol(
+        build=build,
+        data=data,
+        steps=steps,
+        batch_size=batch_size,
+        optimizers=optimizers,
+        rates={part: rates(chosen.lr, len(replicas)) for part, chosen in optimizers.items()},
+        turns=turns,
+        noise=noise,
+        replicas=replicas,
+        seed=streams.seed() if seed is None else seed,
+        schedule=schedule,
+        clip=clip,
+        evaluate=evaluate,
+        every=every,
+        record=record,
+        device=torch.device(device or os.environ.get("ACTNORM_DEVICE", "cpu")),
+        compile=compile,
+    )
+    chunks = np.array_split(np.arange(len(replicas)), -(-len(replicas) // chunk))
+    with (
+        _conditions(protocol.device),
+        tqdm(total=steps * len(chunks), disable=None, delay=2) as bar,
+    ):
+        streams.SPENT["replica-steps"] += steps * len(turns) * len(replicas)
+        return join([together(protocol, columns, bar.update) for columns in chunks])
+
+
+def _at_least_one(**named: int) -> None:
+    for name, value in named.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+@contextmanager
+def _conditions(device: torch.device) -> Iterator[None]:
+    with (
+        warnings.catch_warnings(),
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        sdpa_kernel(SDPBackend.MATH),  # the fused one has no vmap rule: a loop over replicas
+    ):
+        # An operation without a vmap rule is looped over the replicas: slow, and right.
+        warnings.filterwarnings("ignore", message="There is a performance drop")
+        yield
