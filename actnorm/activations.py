@@ -36,7 +36,7 @@ def real(name: str, value: Any, low: float = -math.inf, high: float = math.inf) 
 def _apply(function: Elementwise, x: Any) -> Any:
     if isinstance(x, Tensor):
         return function(x)
-    x = torch.as_tensor(np.asarray(x, dtype=np.float64))
+    x = torch.from_numpy(np.array(x, dtype=np.float64))  # a copy: functions may work in place
     return function(x).detach().numpy()[()]
 
 
@@ -95,7 +95,7 @@ class Activation:
     def _autograd(self, x: Tensor) -> Tensor:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            return torch.autograd.grad(self.function(x).sum(), x)[0]
+            return torch.autograd.grad(self.function(x.clone()).sum(), x)[0]
 
     def module(self) -> nn.Module:
         """Return a new torch module that computes φ; PReLU's slope is a parameter, and learns."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import zlib
 from collections import Counter
+from typing import SupportsIndex
 
 import numpy as np
 import torch
@@ -13,6 +15,17 @@ STREAMS = ("split", "init", "batches", "noise")
 TIERS = ("live", "verify", "full")
 # What this process has trained, in replica-steps: a page's evidence says what it cost.
 SPENT: Counter[str] = Counter()
+
+
+def whole(name: str, value: SupportsIndex, least: int = 1) -> int:
+    """Return ``value`` as an int, once it is a whole number (NumPy's too) of at least ``least``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, not {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be {f'at least {least}' if least else '>= 0'}, not {number}")
+    return number
 
 
 def seed() -> int:
@@ -50,12 +63,10 @@ def replicas(count: int, first: int = 0, *, live: int | None = None) -> range:
 
     ``ACTNORM_REPLICAS`` is ``x2`` (twice as many) or ``32:64`` (these indices).
     """
-    live = count if live is None else live
-    if not 1 <= live <= count or first < 0:
-        raise ValueError(
-            f"count and live must satisfy 1 <= live <= count, and first be at least 0, not {count},"
-            f" {live} and {first}"
-        )
+    count, first = whole("count", count), whole("first", first, 0)
+    live = count if live is None else whole("live", live)
+    if live > count:
+        raise ValueError(f"live must be at most count = {count}, not {live}")
     text = os.environ.get("ACTNORM_REPLICAS", "x1")
     size = live if tier() == "live" else count
     try:
@@ -86,8 +97,7 @@ def stream(name: str, replica: int, *, seed: int | None = None) -> torch.Generat
     """
     if name not in STREAMS:
         raise ValueError(f"name must be one of {', '.join(STREAMS)}, not {name!r}")
-    if replica < 0:
-        raise ValueError(f"replica must be >= 0, not {replica}")
-    root = globals()["seed"]() if seed is None else seed
+    replica = whole("replica", replica, 0)
+    root = globals()["seed"]() if seed is None else whole("seed", seed, 0)
     words = np.random.SeedSequence([root, replica, zlib.crc32(name.encode())])
     return torch.Generator().manual_seed(int(words.generate_state(1, np.uint64)[0]) >> 1)

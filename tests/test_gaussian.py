@@ -406,6 +406,44 @@ def test_critical_init_without_a_bias_and_without_an_answer():
     assert gaussian.critical_init(centred)[1] > 0
 
 
+def _in_place(x):
+    x *= 2
+    return x
+
+
+BUFFER = np.zeros(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("f", "same"),
+    [
+        (torch.nn.SiLU(inplace=True), "silu"),
+        (torch.nn.LeakyReLU(inplace=True), "leaky_relu"),
+        (Activation("silu", torch.nn.SiLU(inplace=True)), "silu"),
+        (_in_place, Activation("twice", lambda x: 2 * x)),
+        (lambda x: np.tanh(x, out=BUFFER[: x.size]), "tanh"),
+        (torch.nn.PReLU(), "prelu"),
+        (torch.nn.PReLU(init=0.1), activation("leaky_relu", slope=0.1)),
+        (Activation("prelu", torch.nn.PReLU(), (0.0,)), "prelu"),
+    ],
+)
+def test_functions_that_write_and_modules_with_parameters(f, same):
+    parameters = [p.clone() for p in f.parameters()] if isinstance(f, torch.nn.Module) else []
+    assert gaussian.moments(f, 0.3, 1.5).mean == pytest.approx(
+        gaussian.moments(same, 0.3, 1.5).mean
+    )
+    for call in (
+        lambda act: gaussian.expectation2(act, 0.5),
+        lambda act: gaussian.correlation_map(act, 0.5),
+        lambda act: gaussian.fixed_point(act, 0.5, 0.1),
+    ):
+        assert call(f) == pytest.approx(call(same), rel=1e-9)
+    if isinstance(f, Activation):
+        assert gaussian.slope_energy(f) == pytest.approx(gaussian.slope_energy(same))
+    if parameters:
+        assert all(torch.equal(p, q) for p, q in zip(parameters, f.parameters(), strict=True))
+
+
 NAN, INF = math.nan, math.inf
 
 
@@ -423,6 +461,7 @@ NAN, INF = math.nan, math.inf
         (lambda: gaussian.expectation(lambda x: x[:2]), ValueError, r"\(2,\) came out"),
         (lambda: gaussian.expectation(lambda x: np.where(x > 0, NAN, x)), ValueError, "not nan at"),
         (lambda: gaussian.expectation(lambda x: torch.exp(2 * x * x)), ValueError, "f must be"),
+        (lambda: gaussian.expectation(torch.nn.PReLU(8)), ValueError, "f must be elementwise, in"),
         (lambda: gaussian.expectation2("relu", 1.1), ValueError, "c must be .* 1, not 1.1"),
         (lambda: gaussian.expectation2("relu", 0.5, -1), ValueError, "std must be .* >= 0, not -1"),
         (lambda: gaussian.moments(None), TypeError, "act must be an Activation, a name or a call"),

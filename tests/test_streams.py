@@ -1,5 +1,6 @@
 """Streams and data: what a replica draws depends on nothing but its seed and its index."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,6 +30,19 @@ def test_a_page_trains_the_first_replicas_of_its_record(monkeypatch):
     monkeypatch.setenv("ACTNORM_TIER", "fast")
     with pytest.raises(ValueError, match="one of live, verify, full, not 'fast'"):
         streams.replicas(32)
+
+
+def test_whole_numbers_are_pythons_or_numpys():
+    assert draws("init", np.int64(2), np.uint8(1)) == draws("init", 2, 1)
+    assert streams.replicas(np.int64(8), first=np.int32(4)) == range(4, 12)
+    assert streams.whole("count", torch.tensor(3)) == 3
+    for call in (
+        lambda: streams.stream("init", 0.5),
+        lambda: streams.stream("init", 0, seed="1"),
+        lambda: streams.replicas(2.0),
+    ):
+        with pytest.raises(TypeError, match="must be a whole number, not"):
+            call()
 
 
 def test_environment_moves_seed_and_replicas(monkeypatch):
@@ -68,8 +82,10 @@ def test_bad_environment_is_named(monkeypatch, variable, value, message):
     [
         (lambda: streams.stream("dropout", 0), "name must be one of split, init, batches, noise"),
         (lambda: streams.stream("init", -1), "replica must be >= 0"),
-        (lambda: streams.replicas(0), "1 <= live <= count"),
-        (lambda: streams.replicas(8, live=9), "not 8, 9 and 0"),
+        (lambda: streams.stream("init", 0, seed=-1), "seed must be >= 0, not -1"),
+        (lambda: streams.replicas(0), "count must be at least 1"),
+        (lambda: streams.replicas(1, first=-1), "first must be >= 0, not -1"),
+        (lambda: streams.replicas(8, live=9), "live must be at most count = 8, not 9"),
         (lambda: data.digits("test"), "pool must be one of tuning, judging, not 'test'"),
         (
             lambda: data.Split((torch.ones(3), torch.ones(2)), (torch.ones(1),), (torch.ones(1),)),

@@ -10,14 +10,16 @@ from torch import Tensor
 from actnorm.data import Draw, Part, Split
 
 
-def stacked(name: str, parts: Sequence[Part], device: torch.device) -> Part:
-    """Return tensors ``(replicas, ...)``; what all replicas share is not copied."""
+def stacked(
+    name: str, parts: Sequence[Part], device: torch.device, *, shared: bool = False
+) -> Part:
+    """Return tensors ``(replicas, ...)``; of one that all share, only if asked, not copied."""
     if not all(isinstance(part, tuple) for part in parts):
         raise TypeError(f"{name} must be a tuple of tensors, not {type(parts[0]).__name__}")
 
     def stack(tensors: tuple[Tensor, ...]) -> Tensor:
         first = tensors[0]
-        if all(tensor is first for tensor in tensors):
+        if shared and all(tensor is first for tensor in tensors):
             return first.to(device).expand(len(tensors), *first.shape)
         return torch.stack(tensors).to(device)
 
@@ -40,7 +42,8 @@ def drawn(
         splits = [data(generator) for generator in generators]
     parts = {}
     for name in ("train", "validation", "test"):
-        parts[name] = stacked(f"data.{name}", [getattr(split, name) for split in splits], device)
+        pieces = [getattr(split, name) for split in splits]
+        parts[name] = stacked(f"data.{name}", pieces, device, shared=True)
         for index, tensor in enumerate(parts[name]):
             # A shared tensor is looked at once.
             seen = tensor[:1] if tensor.stride(0) == 0 else tensor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
@@ -11,16 +11,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import stack_module_state
 
-from actnorm import streams
+from actnorm import stateless, streams
 from actnorm.data import Draw, Part, Split
+from actnorm.replicas.agreement import Play, agreed, generator_state
 from actnorm.replicas.batches import batches, drawn, stacked
 from actnorm.replicas.losses import Evaluate, Loss
 from actnorm.replicas.optimizers import Optimizer, clipped, stepper
 from actnorm.replicas.run import Record, Run
-from actnorm.replicas.stack import networks, trainable
-from actnorm.replicas.step import gradient_of, metrics_of
+from actnorm.replicas.stack import Seen, Stack, Tensors, build_stack, unstack
+from actnorm.replicas.step import Gradient, leaves, metrics_of, numeric
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Protocol:
     rates: Mapping[str, np.ndarray]
     turns: Sequence[tuple[str, Loss]]
     noise: Callable[[torch.Generator], Part] | None
-    replicas: Sequence[int]
+    replicas: tuple[int, ...]
     seed: int
     schedule: Callable[[int], float] | None
     clip: float | None
@@ -46,48 +46,25 @@ class Protocol:
     compile: bool
 
 
-def together(protocol: Protocol, columns: np.ndarray, tick: Callable[[], object]) -> Run:
+def together(
+    protocol: Protocol, columns: np.ndarray, seen: Seen, tick: Callable[[], object]
+) -> Run:
     """Train the replicas of one chunk."""
-    indices = [int(protocol.replicas[column]) for column in columns]
+    indices = [protocol.replicas[column] for column in columns]
     draws = {
         name: [streams.stream(name, index, seed=protocol.seed) for index in indices]
         for name in streams.STREAMS
     }
     parts = drawn(protocol.data, draws["split"], protocol.batch_size, protocol.device)
-    built = networks(protocol.build, draws["init"], indices)
-    params, buffers = (
-        {name: value.detach().to(protocol.device).contiguous() for name, value in stack.items()}
-        for stack in stack_module_state(built)
-    )
-    state = params | buffers
-    plays, updates = [], {}
-    for part, loss in protocol.turns:
-        mine = trainable(built[0], part, params)
-        plays.append((part, gradient_of(built[0], loss, mine, state, protocol.compile)))
-        optimizer = protocol.optimizers[part]
-        updates[part] = stepper(mine, optimizer.make, protocol.rates[part][columns])
-    course = _run(
-        protocol,
-        indices,
-        draws,
-        parts,
-        built[0].model,
-        plays,
-        updates,
-        metrics_of(built[0], protocol.evaluate, params, buffers),
-        tick,
-    )
-    sound = [v.isfinite().reshape(len(v), -1).all(1).cpu().numpy() for v in params.values()]
-    for row, network in enumerate(built):
-        for name, value in chain(network.named_parameters(), network.named_buffers()):
-            value.data.copy_(state[name][row])
-    return _result(
-        protocol,
-        indices,
-        course,
-        np.all(sound, axis=0),
-        [network.model.eval() for network in built],
-    )
+    stack = build_stack(protocol.build, draws["init"], indices, protocol.device, seen)
+    with stateless.untouched(stack.networks[0]):
+        before = stateless.numbers(stack.networks[0])
+        course = _trained(protocol, columns, stack, parts, draws, tick)
+        numbers = stateless.numbers(stack.networks[0])
+    params = [value for name, value in stack.state.items() if name in stack.parameters]
+    sound = [v.isfinite().reshape(len(v), -1).all(1).cpu().numpy() for v in params]
+    counted = {name: number for name, number in numbers.items() if before.get(name) != number}
+    return _result(protocol, indices, course, np.all(sound, axis=0), unstack(stack, counted))
 
 
 class _Course(NamedTuple):
@@ -101,46 +78,87 @@ class _Course(NamedTuple):
     tied: bool
 
 
-def _run(
+class _Move(NamedTuple):
+    """What a turn trains, how its gradient is taken, and how it is stepped."""
+
+    mine: Tensors
+    gradient: Gradient
+    update: Callable[[Sequence[Tensor], float], None]
+
+
+def _feed(
+    protocol: Protocol, train: Part, draws: Mapping[str, list[torch.Generator]]
+) -> Iterator[tuple[Part, Part]]:
+    """Yield batch and noise of one turn after the other."""
+    for batch in batches(train, protocol.batch_size, draws["batches"]):
+        noise = [protocol.noise(g) if protocol.noise else () for g in draws["noise"]]
+        yield batch, stacked("noise", noise, protocol.device)
+
+
+def _moves(
+    protocol: Protocol, columns: np.ndarray, stack: Stack, given: list[tuple[Part, Part]]
+) -> list[_Move]:
+    """Return the turns of a step, each compared with networks alone on what it is given."""
+    updates, moves = {}, []
+    for (part, loss), (batch, noise) in zip(protocol.turns, given, strict=True):
+        trained = stack.trainable(part)
+        gradient = agreed(Play(stack, loss, trained, batch, noise), compile=protocol.compile)
+        if part not in updates:
+            params = [stack.state[name] for name in trained]
+            updates[part] = stepper(
+                params, protocol.optimizers[part].make, protocol.rates[part][columns]
+            )
+        moves.append(_Move(leaves(stack.state, trained)[0], gradient, updates[part]))
+    return moves
+
+
+def _trained(
     protocol: Protocol,
-    indices: list[int],
-    draws: dict[str, list[torch.Generator]],
-    parts: dict[str, Part],
-    model: nn.Module,
-    plays: list[tuple[str, Callable]],
-    updates: dict[str, Callable],
-    measure: Callable[[Part], dict[str, np.ndarray]],
+    columns: np.ndarray,
+    stack: Stack,
+    parts: Mapping[str, Part],
+    draws: Mapping[str, list[torch.Generator]],
     tick: Callable[[], object],
 ) -> _Course:
-    steps, device, noise = protocol.steps, protocol.device, protocol.noise
-    feed = batches(parts["train"], protocol.batch_size, draws["batches"])
+    """Train the stack in place."""
     # One off, so that dropout does not repeat the numbers of the noise stream.
     torch.manual_seed(draws["noise"][0].initial_seed() + 1)
-    untouched = _generator_state(device)
+    before = generator_state(protocol.device)
+    feed = _feed(protocol, parts["train"], draws)
+    given = [next(feed) for _ in protocol.turns]
+    with torch.random.fork_rng([protocol.device] if protocol.device.type == "cuda" else []):
+        moves = _moves(protocol, columns, stack, given)
+        measure = metrics_of(stack, protocol.evaluate, parts["validation"])
+    feed = chain(given, feed)
     losses, evaluated, curve, records = [], [], [], []
-    for step in range(steps):
+    for step in range(protocol.steps):
         context = nullcontext()
         if step % protocol.every == 0:
             evaluated.append(step)
             curve.append(measure(parts["validation"]))
             if protocol.record is not None:
-                context = protocol.record(model)
-                records.append(Record(step, tuple(indices), context))
+                context = protocol.record(stack.networks[0])
+                records.append(Record(step, stack.replicas, context))
         factor = 1.0 if protocol.schedule is None else protocol.schedule(step)
-        for part, gradient in plays:
-            noises = [() if noise is None else noise(generator) for generator in draws["noise"]]
+        for mine, gradient, update in moves:
+            batch, noise = next(feed)
+            rest = {name: value for name, value in stack.state.items() if name not in mine}
             with context:
-                gradients, values = gradient(next(feed), stacked("noise", noises, device))
-            losses.append(values)
-            if protocol.clip is not None:
-                gradients = clipped(gradients, protocol.clip)
-            updates[part](gradients, factor)
+                gradients, values, moved = gradient(mine, rest, batch, noise)
+            # What no replica changed is one tensor for all, which none could change by itself.
+            stack.state.update({name: value.contiguous() for name, value in moved.items()})
+            losses.append(numeric(values))
+            update(
+                gradients if protocol.clip is None else clipped(gradients, protocol.clip), factor
+            )
         tick()
+    evaluated.append(protocol.steps)
     curve.append(measure(parts["validation"]))
     test = measure(parts["test"])
-    tied = not torch.equal(untouched, _generator_state(device))
-    losses = torch.stack(losses).reshape(steps, len(plays), -1).cpu().numpy()
-    return _Course(losses, np.array([*evaluated, steps]), curve, test, records, tied)
+    tied = not torch.equal(before, generator_state(protocol.device))
+    shape = protocol.steps, len(moves), len(stack.replicas)
+    losses = torch.stack(losses).reshape(shape).cpu().numpy()
+    return _Course(losses, np.array(evaluated), curve, test, records, tied)
 
 
 def _result(
@@ -148,7 +166,7 @@ def _result(
     indices: list[int],
     course: _Course,
     sound: np.ndarray,
-    modules: list[nn.Module],
+    modules: tuple[nn.Module, ...],
 ) -> Run:
     """Return the run of a chunk; a replica's metrics are NaN from its divergence on."""
     losses, evaluated = course.losses, course.evaluated
@@ -170,9 +188,5 @@ def _result(
         test={name: np.where(diverged, np.nan, values) for name, values in course.test.items()},
         records=tuple(course.records),
         tied=course.tied,
-        _modules=tuple(modules),
+        _modules=modules,
     )
-
-
-def _generator_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from actnorm.data import Part
@@ -32,7 +33,8 @@ def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def classification(model: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Return accuracy (a share) and cross-entropy (nats): the default of ``evaluate``."""
     logits = model(inputs)
+    exact = logits.dtype if logits.dtype == torch.float64 else torch.float32
     return {
-        "accuracy": (logits.argmax(-1) == targets).to(logits.dtype).mean(),
+        "accuracy": (logits.argmax(-1) == targets).to(exact).mean(),
         "loss": mean_cross_entropy(logits, targets),
     }

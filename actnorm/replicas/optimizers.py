@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class Optimizer:
 
 def sgd(lr: Rate, *, momentum: float = 0.0, weight_decay: float = 0.0) -> Optimizer:
     """Return stochastic gradient descent, as `torch.optim.SGD`."""
-    make = partial(torch.optim.SGD, momentum=momentum, weight_decay=weight_decay, fused=True)
+    make = partial(_fused, torch.optim.SGD, momentum=momentum, weight_decay=weight_decay)
     return Optimizer(lr, make)
 
 
@@ -44,7 +45,7 @@ def adam(
     weight_decay: float = 0.0,
 ) -> Optimizer:
     """Return Adam (Kingma and Ba, 2015), as `torch.optim.Adam`."""
-    make = partial(torch.optim.Adam, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    make = partial(_fused, torch.optim.Adam, betas=betas, eps=eps, weight_decay=weight_decay)
     return Optimizer(lr, make)
 
 
@@ -56,11 +57,22 @@ def adamw(
     weight_decay: float = 1e-2,
 ) -> Optimizer:
     """Return Adam with decoupled decay (Loshchilov and Hutter, 2019), as `torch.optim.AdamW`."""
-    make = partial(torch.optim.AdamW, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    make = partial(_fused, torch.optim.AdamW, betas=betas, eps=eps, weight_decay=weight_decay)
     return Optimizer(lr, make)
 
 
+def _fused(kind: type, groups: list[dict], **settings: Any) -> torch.optim.Optimizer:
+    """Make a stock optimizer, fused where that is right.
+
+    torch's fused SGD takes no complex numbers, and steps half precision wrongly on a CPU.
+    """
+    params = (value for group in groups for value in group["params"])
+    fused = all(value.dtype in (torch.float32, torch.float64) for value in params)
+    return kind(groups, fused=fused, **settings)
+
+
 def rates(lr: Rate, count: int) -> np.ndarray:
+    """Return the rate of each replica."""
     rates = np.asarray(lr, float)
     if rates.ndim and len(rates) != count:
         raise ValueError(f"lr must hold one rate for each of {count} replicas, not {len(rates)}")
@@ -69,19 +81,38 @@ def rates(lr: Rate, count: int) -> np.ndarray:
 
 def clipped(gradients: Sequence[Tensor], limit: float) -> list[Tensor]:
     """Scale each replica's gradients as `torch.nn.utils.clip_grad_norm_` does."""
-    squares = [gradient.reshape(len(gradient), -1).square().sum(1) for gradient in gradients]
-    factor = (limit / (torch.stack(squares).sum(0).sqrt() + 1e-6)).clamp(max=1)
-    return [gradient * factor.view(-1, *[1] * (gradient.ndim - 1)) for gradient in gradients]
+    parts = [_real(gradient) for gradient in gradients]
+    norm = _norm(parts)
+    if not norm.isfinite().all():  # squares may overflow where the norm does not
+        wide = _norm([part.double() for part in parts]).to(norm.dtype)
+        norm = torch.where(norm.isfinite(), norm, wide)
+    factor = (limit / (norm + 1e-6)).clamp(max=1)
+    return [
+        gradient * factor.to(gradient.real.dtype).view(-1, *[1] * (gradient.ndim - 1))
+        for gradient in gradients
+    ]
+
+
+def _real(value: Tensor) -> Tensor:
+    """Return a tensor of real numbers of at least single precision, with the same norm."""
+    if value.is_complex():
+        return torch.view_as_real(value.resolve_conj())
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
+def _norm(parts: Sequence[Tensor]) -> Tensor:
+    squares = [part.reshape(len(part), -1).square().sum(1) for part in parts]
+    return torch.stack(squares).sum(0).sqrt()
 
 
 def stepper(
-    params: dict[str, Tensor], make: Callable, rates: np.ndarray
+    params: Sequence[Tensor], make: Callable, rates: np.ndarray
 ) -> Callable[[Sequence[Tensor], float], None]:
     """Return a function that steps the stack; neighbours with one rate share a param group."""
     groups, stop = [], 0
     for rate, run in groupby(rates):
         rows = slice(stop, stop := stop + len(list(run)))
-        leaves = [value.detach()[rows] for value in params.values()]
+        leaves = [value.detach()[rows] for value in params]
         groups.append({"params": leaves, "lr": rate, "rate": rate, "rows": rows})
     stock = make(groups)
 

@@ -51,7 +51,8 @@ class Run:
         What ``record`` saw, by chunk and update.
     tied
         Whether the networks drew from torch's own generator, as dropout does. Such draws are
-        independent between replicas and repeatable, but depend on what else is in the chunk.
+        independent between replicas and repeatable, but depend on what else is in the chunk. Such
+        networks are compared with single ones in eval mode only.
     """
 
     seed: int

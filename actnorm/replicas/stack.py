@@ -1,32 +1,64 @@
-"""Networks that become one stack: built, refused by name, called as functions of their tensors."""
+"""Networks that become one stack, and come back from it; what cannot is refused by name."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
+from actnorm import stateless
 
-class Network(nn.Module):
-    """A network whose forward is a function of it, so that `functional_call` reaches all of it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, function: Callable, *args: Any) -> Any:
-        return function(self.model, *args)
+Tensors = dict[str, Tensor]
+RULE = "build must return a stackable network"
 
 
-def networks(
-    build: Callable[[], nn.Module], generators: list[torch.Generator], replicas: list[int]
-) -> list[Network]:
+@dataclass(frozen=True)
+class Stack:
+    """Networks as one: all run through the first, on all tensors ``(replicas, ...)`` by name.
+
+    Buffers and attributes that a forward assigns enter ``state``.
+    """
+
+    replicas: tuple[int, ...]
+    networks: tuple[nn.Module, ...]
+    state: Tensors
+    parameters: frozenset[str]
+
+    def trainable(self, part: str = "") -> list[str]:
+        """Return the names of the parameters of a part that require gradients."""
+        held = stateless.tensors(self.networks[0])
+        prefix = part and f"{part}."
+        mine = [name for name, v in held.items() if _trains(v) and name.startswith(prefix)]
+        if not mine:
+            where = part and f" in part {part!r}"
+            raise ValueError(f"build must return trainable parameters{where}")
+        return mine
+
+
+class Seen:
+    """What earlier networks hold: modules with tensors, and memory that is trained."""
+
+    def __init__(self) -> None:
+        self.holders: dict[int, nn.Module] = {}
+        self.trained: dict[tuple, list[_Span]] = defaultdict(list)
+
+
+def build_stack(
+    build: Callable[[], nn.Module],
+    generators: list[torch.Generator],
+    replicas: list[int],
+    device: torch.device,
+    seen: Seen,
+) -> Stack:
     """Build each replica's network under its stream, and refuse by name what cannot be stacked."""
     networks = []
     for generator, replica in zip(generators, replicas, strict=True):
@@ -35,8 +67,8 @@ def networks(
         if not isinstance(model, nn.Module):
             raise TypeError(f"build must return an nn.Module, not {type(model).__name__}")
         _stackable(model)
-        networks.append(Network(model))
-        first, own = _settings(networks[0].model), _settings(model)
+        networks.append(_apart(model, replica, seen))
+        first, own = _settings(networks[0]), _settings(model)
         for name in first | own:
             if first.get(name) != own.get(name):
                 raise ValueError(
@@ -44,65 +76,37 @@ def networks(
                     f"{name or 'the network'} is {first.get(name)} in replica {replicas[0]} "
                     f"and {own.get(name)} in replica {replica}"
                 )
-    return networks
+    held = [stateless.tensors(network) for network in networks]
+    state = {name: torch.stack([own[name].detach() for own in held]).to(device) for name in held[0]}
+    parameters = {name for name, v in held[0].items() if isinstance(v, nn.Parameter)}
+    return Stack(tuple(replicas), tuple(networks), state, frozenset(parameters))
 
 
-def _stackable(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        kinds = {type(part).__name__ for part in (module, *module._forward_pre_hooks.values())}
-        if kinds & {"SpectralNorm", "_SpectralNorm"}:
-            raise ValueError(f"build must return a stackable network: {name} has spectral norm")
-    for name, value in chain(model.named_parameters(), model.named_buffers()):
-        if is_lazy(value):
-            raise ValueError(f"build must return a stackable network: {name} is lazy")
-
-
-def _settings(model: nn.Module) -> dict[str, Any]:
-    tensors = chain(model.named_parameters(), model.named_buffers())
-    return {
-        name: f"{type(module).__name__}({module.extra_repr()})"
-        for name, module in model.named_modules()
-    } | {name: tuple(value.shape) for name, value in tensors}
-
-
-def trainable(network: Network, part: str, params: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the parameters of a part that require gradients."""
-    prefix = f"model.{part}." if part else "model."
-    mine = {
-        name: params[name]
-        for name, value in network.named_parameters()
-        if name.startswith(prefix) and value.requires_grad
-    }
-    if not mine:
-        raise ValueError(f"build must return trainable parameters{part and f' in part {part!r}'}")
-    return mine
-
-
-def caller(network: Network) -> Callable[..., Any]:
-    """Return the network's forward as a function of its tensors by name, then its arguments.
-
-    Every module is named once and every place of a tied tensor is filled by name:
-    `functional_call`'s own tying leaves tensors behind in a module that is registered twice.
-    """
-    names = {id(v): k for k, v in chain(network.named_parameters(), network.named_buffers())}
-    places = {
-        f"{path}.{key}": names[id(value)]
-        for path, module in network.named_modules()
-        for key, value in chain(
-            module.named_parameters(recurse=False, remove_duplicate=False),
-            module.named_buffers(recurse=False, remove_duplicate=False),
-        )
-    }
-
-    def call(tensors: dict[str, Tensor], *args: Any) -> Any:
-        filled = {place: tensors[name] for place, name in places.items()}
-        return functional_call(network, filled, args, tie_weights=False)
-
-    return call
+def unstack(stack: Stack, numbers: dict[str, float]) -> tuple[nn.Module, ...]:
+    """Return the networks, in eval mode, with their tensors and with these other attributes."""
+    for row, network in enumerate(stack.networks):
+        places = defaultdict(list)
+        for where, name in stateless.names(network).items():
+            places[name].append(where)
+        for name, values in stack.state.items():
+            value = values[row].detach().cpu().clone()
+            for where in places[name] or [name]:
+                slot, key = stateless.place(network, where)
+                if isinstance(slot.get(key), nn.Parameter):
+                    slot[key].data.copy_(value)
+                else:
+                    slot[key] = value
+        for name, number in numbers.items():
+            slot, key = stateless.place(network, name)
+            slot[key] = number
+    return tuple(network.eval() for network in stack.networks)
 
 
 def each(function: Callable, network: nn.Module, count: int) -> Callable:
-    """Map a function of (params, ...) over the replicas; a lone one needs no vmap."""
+    """Map a function over replicas, its first argument a dictionary of what can be trained.
+
+    A lone replica needs no vmap.
+    """
     if count == 1:
         return lambda *args: tree_map(
             lambda value: value.unsqueeze(0),
@@ -117,3 +121,71 @@ def each(function: Callable, network: nn.Module, count: int) -> Callable:
             return beside(*args)[1]
 
     return vmap(function, randomness="different")
+
+
+def _trains(value: Tensor) -> bool:
+    return isinstance(value, nn.Parameter) and value.requires_grad
+
+
+def _stackable(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        kinds = {type(part).__name__ for part in (module, *module._forward_pre_hooks.values())}
+        if kinds & {"SpectralNorm", "_SpectralNorm"}:
+            raise ValueError(f"{RULE}: {name} has spectral norm")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(f"{RULE}: {name or 'it'} is scripted")
+    for name, value in chain(model.named_parameters(), model.named_buffers()):
+        if is_lazy(value):
+            raise ValueError(f"{RULE}: {name} is lazy")
+        if value.layout != torch.strided:
+            raise ValueError(f"{RULE}: {name} is of layout {value.layout}")
+
+
+def _settings(model: nn.Module) -> dict[str, Any]:
+    return {
+        name: f"{type(module).__name__}({module.extra_repr()})"
+        for name, module in model.named_modules()
+    } | {
+        name: f"{tuple(value.shape)} {value.dtype}{' that trains' * _trains(value)}"
+        for name, value in stateless.tensors(model).items()
+    }
+
+
+def _apart(model: nn.Module, replica: int, seen: Seen) -> nn.Module:
+    """Return a network that shares no module with one before; refuse memory that is trained."""
+    own: dict[tuple, list[_Span]] = defaultdict(list)
+    for name, value in stateless.tensors(model).items():
+        storage = value.device, value.untyped_storage().data_ptr()
+        if not (value.numel() and storage[1]):
+            continue
+        span = _Span(name, value)
+        if any(span.meets(other) for other in seen.trained[storage]):
+            raise ValueError(
+                "build must return a new network for each replica, such as a copy.deepcopy: "
+                f"{name} of replica {replica} is that of another"
+            )
+        for other in own[storage]:
+            if span.meets(other):
+                raise ValueError(f"{RULE}: {other.name} and {name} share memory")
+        own[storage].append(span)
+    for storage, spans in own.items():
+        seen.trained[storage] += [span for span in spans if span.trains]
+    holders = {id(module): module for module in model.modules() if stateless.holds(module)}
+    if holders.keys() & seen.holders.keys():
+        return deepcopy(model)
+    seen.holders |= holders
+    return model
+
+
+class _Span:
+    """Where a tensor lies in memory."""
+
+    def __init__(self, name: str, value: Tensor) -> None:
+        self.name, self.trains, self.start = name, _trains(value), value.data_ptr()
+        steps = sum((n - 1) * stride for n, stride in zip(value.shape, value.stride(), strict=True))
+        self.stop = self.start + (steps + 1) * value.element_size()
+
+    def meets(self, other: _Span) -> bool:
+        """Return whether two tensors overlap, and one of them is trained."""
+        overlap = self.start < other.stop and other.start < self.stop
+        return overlap and (self.trains or other.trains)

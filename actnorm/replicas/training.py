@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from tqdm import tqdm
 
-from actnorm import streams
+from actnorm import stateless, streams
 from actnorm.data import Draw, Part, Split
 from actnorm.replicas.chunk import Protocol, together
 from actnorm.replicas.losses import Evaluate, Loss, classification, cross_entropy
 from actnorm.replicas.optimizers import Optimizer, rates
 from actnorm.replicas.run import Run, join
+from actnorm.replicas.stack import Seen
 
 
 def train(
@@ -45,14 +44,17 @@ def train(
     """Train one network per replica, all at once.
 
     Replica r of seed s has the same split, initialisation, batches and noise (bit by bit) and the
-    same curves (to rounding) whatever it is trained beside. Randomness inside a module, such as
-    dropout, is the exception: see `Run.tied`.
+    same curves (to rounding) whatever it is trained beside. Before training, loss and gradient of
+    the first step are compared with those of the first network, the last and some between, each
+    run alone. Randomness inside a module, such as dropout, is the exception: see `Run.tied`.
 
     Parameters
     ----------
     build
         Returns a new `nn.Module`; called once per replica under its ``init`` stream. Networks may
-        differ in the values of parameters and buffers only.
+        differ in the values of parameters, buffers and other tensors only. What a forward does to
+        buffers, tensors and numbers among the attributes carries over to the next step, as in a
+        loop; lists and other attributes are in the end what they were.
     data
         A `Split` for all replicas, or a draw of one from each replica's ``split`` stream.
     steps, batch_size
@@ -82,7 +84,8 @@ def train(
     evaluate
         ``evaluate(model, *part)``, a mapping of scalar tensors, measured in eval mode: on the
         validation part before the first update, every ``every`` updates and after the last; on
-        the test part after the last. Default: `classification` with the default loss, else none.
+        the test part after the last. It changes neither networks nor data. Default:
+        `classification` with the default loss, else none.
     record
         Opens a context, such as `probe`, around losses and gradients of update 0, ``every``,
         2 ``every``, …; it is called with the network through which all replicas of the chunk run.
@@ -97,69 +100,79 @@ def train(
     Raises
     ------
     ValueError, TypeError
-        Naming the argument. Not every module can be stacked: spectral norm, lazy modules, and
-        networks that differ in shapes or settings between replicas are refused.
+        Naming the argument. Not every module can be stacked: spectral norm, lazy modules, networks
+        that differ in shapes or settings between replicas or share what is trained, what torch
+        cannot run under `torch.vmap`, and what is among others not what it is alone are refused.
     """
-    every = steps if every is None else every
-    _at_least_one(steps=steps, batch_size=batch_size, every=every, chunk=chunk)
+    steps, chunk = streams.whole("steps", steps), streams.whole("chunk", chunk)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be positive, not {clip}")
-    if isinstance(replicas, int):
-        _at_least_one(replicas=replicas)
-        replicas = streams.replicas(replicas)
-    if len(replicas) == 0:
-        raise ValueError("replicas must hold at least one index")
-    if isinstance(optimizer, Mapping) and set(optimizer) != {part for part, _ in turns or ()}:
-        raise ValueError(f"optimizer must hold one for each part of turns, not {list(optimizer)}")
-    if turns is not None and loss is not None:
-        raise ValueError("loss must be left out where turns hold the losses")
     if evaluate is None and loss is None and turns is None:
         evaluate = classification
-    turns = [("", loss or cross_entropy)] if turns is None else turns
-    optimizers = {
-        part: optimizer[part] if isinstance(optimizer, Mapping) else optimizer for part, _ in turns
-    }
+    indices = _indices(replicas)
+    turns, optimizers = _turns(turns, loss, optimizer)
     protocol = Protocol(
         build=build,
         data=data,
         steps=steps,
-        batch_size=batch_size,
+        batch_size=streams.whole("batch_size", batch_size),
         optimizers=optimizers,
-        rates={part: rates(chosen.lr, len(replicas)) for part, chosen in optimizers.items()},
+        rates={part: rates(chosen.lr, len(indices)) for part, chosen in optimizers.items()},
         turns=turns,
         noise=noise,
-        replicas=replicas,
-        seed=streams.seed() if seed is None else seed,
+        replicas=indices,
+        seed=streams.seed() if seed is None else streams.whole("seed", seed, 0),
         schedule=schedule,
         clip=clip,
         evaluate=evaluate,
-        every=every,
+        every=steps if every is None else streams.whole("every", every),
         record=record,
         device=torch.device(device or os.environ.get("ACTNORM_DEVICE", "cpu")),
         compile=compile,
     )
-    chunks = np.array_split(np.arange(len(replicas)), -(-len(replicas) // chunk))
+    return _run(protocol, chunk)
+
+
+def _run(protocol: Protocol, chunk: int) -> Run:
+    count = len(protocol.replicas)
+    chunks, seen = np.array_split(np.arange(count), -(-count // chunk)), Seen()
     with (
-        _conditions(protocol.device),
-        tqdm(total=steps * len(chunks), disable=None, delay=2) as bar,
+        stateless.vmappable(),
+        torch.random.fork_rng([protocol.device] if protocol.device.type == "cuda" else []),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        tqdm(total=protocol.steps * len(chunks), disable=None, delay=2) as bar,
     ):
-        streams.SPENT["replica-steps"] += steps * len(turns) * len(replicas)
-        return join([together(protocol, columns, bar.update) for columns in chunks])
+        streams.SPENT["replica-steps"] += protocol.steps * len(protocol.turns) * count
+        return join([together(protocol, columns, seen, bar.update) for columns in chunks])
 
 
-def _at_least_one(**named: int) -> None:
-    for name, value in named.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+def _indices(replicas: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the indices of a count, which the reader may change, or of a sequence."""
+    if isinstance(replicas, Iterable) and getattr(replicas, "ndim", 1):  # a 0-d array is a count
+        indices = tuple(streams.whole("replicas", index, 0) for index in replicas)
+    else:
+        indices = tuple(streams.replicas(streams.whole("replicas", replicas)))
+    if not indices:
+        raise ValueError("replicas must hold at least one index")
+    return indices
 
 
-@contextmanager
-def _conditions(device: torch.device) -> Iterator[None]:
-    with (
-        warnings.catch_warnings(),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        sdpa_kernel(SDPBackend.MATH),  # the fused one has no vmap rule: a loop over replicas
-    ):
-        # An operation without a vmap rule is looped over the replicas: slow, and right.
-        warnings.filterwarnings("ignore", message="There is a performance drop")
-        yield
+def _turns(
+    turns: Sequence[tuple[str, Loss]] | None,
+    loss: Loss | None,
+    optimizer: Optimizer | Mapping[str, Optimizer],
+) -> tuple[list[tuple[str, Loss]], dict[str, Optimizer]]:
+    """Return the turns of a step and the optimizer of each part; one part alone is named ""."""
+    if isinstance(optimizer, Mapping) and set(optimizer) != {part for part, _ in turns or ()}:
+        raise ValueError(f"optimizer must hold one for each part of turns, not {list(optimizer)}")
+    if turns is None:
+        turns = [("", loss or cross_entropy)]
+    elif loss is not None:
+        raise ValueError("loss must be left out where turns hold the losses")
+    elif not turns:
+        raise ValueError("turns must hold at least one")
+    each = {
+        part: optimizer[part] if isinstance(optimizer, Mapping) else optimizer for part, _ in turns
+    }
+    return list(turns), each

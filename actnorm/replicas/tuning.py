@@ -86,8 +86,7 @@ def tune(
     """
     if len(set(rates)) < 2:
         raise ValueError(f"rates must hold at least two different ones, not {rates!r}")
-    if seeds < 2:
-        raise ValueError(f"seeds must be at least 2, not {seeds}")
+    seeds, extend = streams.whole("seeds", seeds, 2), streams.whole("extend", extend, 0)
     seed = 1000 + streams.seed() if seed is None else seed
     better = -1 if lower_is_better or level is not None else 1
     fresh = sorted({float(rate) for rate in rates})

@@ -1,0 +1,191 @@
+"""The engine: samples go through a model as batches of one, a chunk at a time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import grad, vmap
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from actnorm import stateless
+
+Loss = Callable[[Any, Tensor], Tensor]
+Chunk = tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What one sample shows of a model and its loss.
+
+    Attributes
+    ----------
+    linears
+        Weight to bias, by name, of linear layers used once, on a vector, and nowhere else.
+    moved
+        Buffers and attributes that a forward writes to.
+    writes
+        Whether inputs or targets are written to.
+    embeds
+        Whether embeddings run under `stateless.Embeddings`.
+    """
+
+    linears: dict[str, str | None]
+    moved: frozenset[str]
+    writes: bool
+    embeds: bool
+
+
+def survey(model: nn.Module, input: Tensor, target: Tensor, loss: Loss) -> Survey:
+    """Run one sample ``(1, ...)`` on copies of all tensors, and leave everything as it was."""
+    own = stateless.tensors(model)
+    copies = {name: value.detach().clone() for name, value in own.items()}
+    x, y = input.clone(), target.clone()
+    devices = {value.device for value in (x, *copies.values()) if value.is_cuda}
+    with (
+        torch.random.fork_rng(list(devices)),
+        stateless.untouched(model),
+        stateless.Watch() as watch,
+        _Uses() as uses,
+    ):
+        value, moved = stateless.caller(model)(copies, _loss_of(loss), x, y)
+    if value.ndim:
+        raise ValueError(f"loss must return a scalar, not shape {tuple(value.shape)}")
+    if value.is_complex():
+        raise ValueError(f"loss must return a real scalar, not one of {value.dtype}")
+    trained = {name: value for name, value in own.items() if trains(value)}
+    for name, value in trained.items():
+        if uses.count[id(value)]:
+            raise ValueError(
+                f"loss and model must reach {name} through the model: one of them holds it itself"
+            )
+    rest = own.keys() - trained.keys()
+    changed = {name for name in rest if stateless.written(copies[name], own[name])}
+    return Survey(
+        uses.plain_linears({id(copies[name]): name for name in trained}),
+        frozenset(changed | moved.keys() & rest),
+        stateless.written(x, input) or stateless.written(y, target),
+        watch.embeds,
+    )
+
+
+def trains(value: Tensor) -> bool:
+    """Return whether a tensor of a model is a parameter that requires a gradient."""
+    return isinstance(value, nn.Parameter) and value.requires_grad
+
+
+def chunks(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    loss: Loss,
+    chunk: int | None,
+    seen: Survey,
+    taps: dict[str, str | None],
+) -> Iterator[Chunk]:
+    """Yield, chunk after chunk, per-sample gradients, and (δ, a) of the tapped linear layers."""
+    own = stateless.tensors(model)
+    tapped = taps.keys() | set(taps.values())
+    formed = {n: v.detach() for n, v in own.items() if trains(v) and n not in tapped}
+    # Below, vmap writes to what a recurrent layer makes of its weights: they must be batched.
+    recurrent = _recurrent(model)
+    state = {n: own[n].detach() for n in own if n in seen.moved or n in recurrent - formed.keys()}
+    shifts = {name: own[name].detach().new_zeros(len(own[name])) for name in taps}
+    names = {id(own[name]): name for name in taps}
+    held = sum(v.numel() for v in (*formed.values(), *(state[n] for n in seen.moved)))
+    size = chunk or max(1, min(1024, 2**24 // max(1, held)))
+    call = stateless.caller(model)
+
+    def one(formed: dict, shifts: dict, state: dict, x: Tensor, y: Tensor) -> tuple:
+        with ExitStack() as modes:
+            tap = modes.enter_context(_Tap(names, shifts))
+            if seen.embeds:
+                modes.enter_context(stateless.Embeddings())
+            value, _ = call(formed | state, _loss_of(loss), x[None], y[None])
+        return value, tap.inputs
+
+    axes = {name: 0 if name in recurrent else None for name in formed}, None, 0, 0, 0
+    gradient = vmap(grad(one, argnums=(0, 1), has_aux=True), in_dims=axes, randomness="different")
+    for x, y in zip(inputs.split(size), targets.split(size), strict=True):
+        if seen.writes:
+            x, y = x.clone(), y.clone()
+        many = {n: v.expand(len(x), *v.shape) if n in recurrent else v for n, v in formed.items()}
+        copies = {n: v.expand(len(x), *v.shape) for n, v in state.items()}
+        copies |= {name: copies[name].clone() for name in seen.moved}
+        try:
+            with torch.no_grad(), stateless.vmappable(), stateless.untouched(model):
+                (grads, deltas), a = gradient(many, shifts, copies, x, y)
+        except Exception as error:
+            raise stateless.refusal("model must be one for torch.vmap", model, error) from error
+        grads |= {bias: deltas[weight] for weight, bias in taps.items() if bias is not None}
+        yield grads, {name: (deltas[name], a[name].flatten(1)) for name in taps}
+
+
+def _recurrent(model: nn.Module) -> set[str]:
+    """Return the names of the tensors of recurrent layers and cells."""
+    named = stateless.names(model)
+    return {
+        named[f"{path}.{key}" if path else key]
+        for path, module in model.named_modules()
+        if isinstance(module, nn.RNNBase | nn.RNNCellBase)
+        for key in module._parameters
+        if module._parameters[key] is not None
+    }
+
+
+def _loss_of(loss: Loss) -> Callable[[nn.Module, Tensor, Tensor], Tensor]:
+    return lambda model, inputs, targets: loss(model(inputs), targets)
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple:
+    return input, weight, bias
+
+
+class _Tap(TorchFunctionMode):
+    """Shifts the outputs of named linear layers, so that the shift's gradient is δ; keeps a."""
+
+    def __init__(self, names: dict[int, str], shifts: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.names, self.shifts, self.inputs = names, shifts, {}
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is F.linear:
+            a, weight, _ = _linear(*args, **(kwargs or {}))
+            if (name := self.names.get(id(weight))) is not None:
+                self.inputs[name] = a
+                return out + self.shifts[name]
+        return out
+
+
+class _Uses(TorchFunctionMode):
+    """Counts the uses of tensors, by id, and keeps the linear layers applied to one vector."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: Counter[int] = Counter()
+        self.linears: list[tuple[int, int | None]] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.count.update(map(id, tree_leaves((args, kwargs))))
+        if func is F.linear:
+            a, weight, bias = _linear(*args, **(kwargs or {}))
+            if a.ndim == 2 and len(a) == 1:
+                self.linears.append((id(weight), None if bias is None else id(bias)))
+        return func(*args, **(kwargs or {}))
+
+    def plain_linears(self, names: dict[int | None, str | None]) -> dict[str, str | None]:
+        """Map weight to bias for linear layers used once, on vectors, and nowhere else."""
+        names = {**names, None: None}
+        return {
+            names[weight]: names[bias]
+            for weight, bias in self.linears
+            if weight in names and bias in names and self.count[weight] == 1 >= self.count[bias]
+        }
