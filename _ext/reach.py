@@ -28,7 +28,7 @@ class Code:
     """What a module or a notebook says, as far as it concerns a package.
 
     ``uses`` is all that it names in the package, ``bound`` what its imports give to local names,
-    ``defined`` its other names, ``texts`` its strings with ``*`` for what is filled in, and
+    ``defined`` its own names, ``texts`` its strings with ``*`` for what is filled in, and
     ``touched`` what importing it may change elsewhere.
     """
 
@@ -69,7 +69,7 @@ def read(source: str, package: str, inside: str = "") -> Code:
     return Code(
         frozenset(uses),
         {local: frozenset(places) for local, places in bound.items()},
-        frozenset(assigned | (imported - set(bound))),
+        frozenset(assigned),
         texts,
         frozenset(_touched(tree, package, bound, assigned - imported)),
     )

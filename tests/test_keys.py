@@ -43,6 +43,7 @@ page = "here/page"
 name = "b"
 page = "here/second"
 """
+THERE = CLAIMS.replace('"1"', '"2"').replace("here", "there")
 PACKAGE = {
     "__init__.py": "from actnorm import low, tools\nfrom actnorm.folder import go, rest\n"
     "from actnorm.exercises import check\nfrom actnorm.claims import claim, ledger\n",
@@ -60,7 +61,7 @@ PACKAGE = {
     "exercises/first.py": "ALL = {'one': 1}\n",
     "exercises/second.py": "from actnorm import lonely\n\nALL = {'two': lonely.alone}\n",
     "registry/here.toml": CLAIMS,
-    "registry/there.toml": CLAIMS.replace('"1"', '"2"').replace("here", "there"),
+    "registry/there.toml": THERE,
     "records/here/page.json": "{}",
     "records/here/second.json": "{}",
     "records/there/page.json": "{}",
@@ -113,6 +114,7 @@ AN = "import actnorm as an"
         (["import actnorm.folder", "actnorm.folder.go()"], GOING),
         (["import actnorm.folder as f", "f.go()"], GOING),
         (["import actnorm.folder.going as f", "f.go()"], GOING),
+        (["import actnorm.tools as tools", "tools.tool()"], {"tools.py", "low.py"}),
         (["from actnorm import go as run"], GOING),
         (["from actnorm.folder.going import go"], GOING),
         ([f"{AN}\n%pip install actnorm", "model.eval()", "an.go()"], GOING),
@@ -213,6 +215,16 @@ def test_a_name_that_leads_elsewhere_is_felt_and_a_new_one_is_not(small):
     assert fingerprint(small) != before
 
 
+def test_another_name_from_the_same_module_is_felt(small):
+    write_page(small, PAGE, AN, "an.low.go()")
+    write(small / "actnorm" / "low.py", "from actnorm.tools import one as go\n")
+    write(small / "actnorm" / "tools.py", "def one():\n    pass\n\ndef two():\n    pass\n")
+    assert felt(small) == {"tools.py"} | OWN
+    before = fingerprint(small)
+    write(small / "actnorm" / "low.py", "from actnorm.tools import two as go\n")
+    assert fingerprint(small) != before
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -274,16 +286,18 @@ def test_data_is_felt_by_those_that_may_read_it(small, reader, expected):
     assert felt(small) == {"low.py"} | OWN | expected
     write_page(small, PAGE, "from actnorm.lonely import alone")
     assert felt(small) == {"lonely.py", "data/numbers.csv"} | OWN
+    write_page(small, PAGE, AN, "an.low.base('numbers.csv')")
+    assert felt(small) == {"low.py", "data/numbers.csv"} | OWN
 
 
 def test_a_page_feels_its_notebook_and_the_ground_under_all(small, monkeypatch):
-    write_page(small, PAGE, "1 + 1")
+    write_page(small, PAGE, "'a'")
     seen = [fingerprint(small)]
-    write_page(small, PAGE, "2 + 2")
+    write_page(small, PAGE, "'b'")
     seen.append(fingerprint(small))
     write(small / "constraints.txt", "torch==3\n")
     seen.append(fingerprint(small))
-    write(small / "actnorm" / "registry" / "there.toml", f"margin = 2\n{CLAIMS}")
+    write(small / "actnorm" / "registry" / "there.toml", f"margin = 2\n{THERE}")
     seen.append(fingerprint(small))
     monkeypatch.setenv("ACTNORM_SEED", "1001")
     seen.append(fingerprint(small))

@@ -102,7 +102,8 @@ ALIKE = """() => {
 SHADED = """async (scheme) => {
   while (!["", scheme].includes(document.documentElement.dataset.theme ?? ""))
     await new Promise(requestAnimationFrame);
-  document.getAnimations().forEach((animation) => animation.finish());
+  for (const animation of document.getAnimations())
+    if (Number.isFinite(animation.effect.getComputedTiming().endTime)) animation.finish();
 }"""
 
 
