@@ -36,14 +36,18 @@ class Recorded:
             result = json.loads(json.dumps(self.run(*args, **kwargs), default=_plain))
             _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
             return mark(result, Measured)
-        found = {
-            entry["source"]: entry["result"]
-            for record in evidence.records().values()
+        found = [
+            (page, entry)
+            for page, record in evidence.records().items()
             for entry in record.get("recorded", ())
             if (entry["name"], entry["call"]) == (self.name, call)
-        }
-        if self.fingerprint in found:
-            return mark(found[self.fingerprint], FromRecord)
+        ]
+        own = {p: entry for p, entry in found if entry["source"] == self.fingerprint}
+        if len(own) == 1:
+            (entry,) = own.values()
+            return mark(entry["result"], FromRecord)
+        if own:
+            raise RuntimeError(f"{self.name} is recorded on {', '.join(own)}: give it two names")
         how = "has changed since it was recorded" if found else f"{call} is not recorded"
         raise RuntimeError(
             f"{self.name} {how}: record the page again, or call {self.name}.run(...)"

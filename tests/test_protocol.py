@@ -84,3 +84,10 @@ def test_unknown_tiers_and_arguments_are_refused(monkeypatch):
     monkeypatch.setenv("ACTNORM_TIER", "fast")
     with pytest.raises(ValueError, match="ACTNORM_TIER must be one of live, verify, full"):
         protocol.recorded(double)(3)
+
+
+def test_a_function_of_two_pages_is_not_taken_for_either(record, monkeypatch):
+    pages = {"a": {"recorded": [record]}, "b": {"recorded": [record]}}
+    monkeypatch.setattr(evidence, "records", lambda: pages)
+    with pytest.raises(RuntimeError, match="double is recorded on a, b: give it two names"):
+        protocol.recorded(double)(3, times=4)
