@@ -21,6 +21,11 @@ def foreign() -> bool:
     return bool(seed) or os.environ.get("ACTNORM_REPLICAS", "x1") != "x1" or _rehearsed()
 
 
+def nudged() -> bool:
+    """Return whether training starts from weights one rounding apart (``ACTNORM_NUDGE=1``)."""
+    return os.environ.get("ACTNORM_NUDGE", "") not in ("", "0")
+
+
 def _rehearsed() -> bool:
     name = os.environ.get("ACTNORM_POOL", POOLS[0])
     if name not in POOLS:

@@ -161,3 +161,15 @@ def test_tuning_counts_in_numpy():
     assert tuned.values.shape == (2, 2)
     with pytest.raises(TypeError, match=r"seeds must be a whole number, not 2\.5"):
         rp.tune(mlp, blobs(), rates=[0.1, 0.2], metric="loss", seeds=2.5)
+
+
+def test_a_nudge_moves_every_weight_by_one_rounding(monkeypatch):
+    def weights(rate):
+        run = train(lambda: nn.Linear(6, 3), single, optimizer=rp.sgd(rate), replicas=2)
+        return torch.stack([run.module(r).weight.detach() for r in range(2)])
+
+    plain, learned = weights(1e-30), weights(0.1)
+    monkeypatch.setenv("ACTNORM_NUDGE", "1")
+    assert torch.equal(weights(1e-30), torch.nextafter(plain, torch.full_like(plain, torch.inf)))
+    assert torch.allclose(weights(0.1), learned, atol=1e-5)
+    assert not torch.equal(weights(0.1), learned)

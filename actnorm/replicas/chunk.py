@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from actnorm import stateless, streams
+from actnorm import environment, stateless, streams
 from actnorm.data import Draw, Part, Split
 from actnorm.replicas.agreement import Play, agreed, generator_state
 from actnorm.replicas.batches import batches, drawn, stacked
 from actnorm.replicas.losses import Evaluate, Loss
 from actnorm.replicas.optimizers import Optimizer, clipped, stepper
 from actnorm.replicas.run import Record, Run
-from actnorm.replicas.stack import Seen, Stack, Tensors, build_stack, unstack
+from actnorm.replicas.stack import Seen, Stack, Tensors, build_stack, nudge, unstack
 from actnorm.replicas.step import Gradient, leaves, metrics_of, numeric
 
 
@@ -57,6 +57,8 @@ def together(
     }
     parts = drawn(protocol.data, draws["split"], protocol.batch_size, protocol.device)
     stack = build_stack(protocol.build, draws["init"], indices, protocol.device, seen)
+    if environment.nudged():
+        nudge(stack)
     with stateless.untouched(stack.networks[0]):
         before = stateless.numbers(stack.networks[0])
         course = _trained(protocol, columns, stack, parts, draws, tick)

@@ -82,6 +82,14 @@ def build_stack(
     return Stack(tuple(replicas), tuple(networks), state, frozenset(parameters))
 
 
+def nudge(stack: Stack) -> None:
+    """Move every parameter of a stack to the next number of its precision."""
+    for name in stack.parameters:
+        value = stack.state[name]
+        if value.is_floating_point():
+            value.copy_(torch.nextafter(value, torch.full_like(value, torch.inf)))
+
+
 def unstack(stack: Stack, numbers: dict[str, float]) -> tuple[nn.Module, ...]:
     """Return the networks, in eval mode, with their tensors and with these other attributes."""
     for row, network in enumerate(stack.networks):
