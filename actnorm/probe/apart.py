@@ -15,6 +15,11 @@ from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _disable_current_modes
 
+
+class Functional(Exception):
+    """A tensor is a recipe."""
+
+
 Levels = tuple[int, ...]
 Moves = tuple[tuple[int, int], ...]
 
@@ -22,8 +27,15 @@ Moves = tuple[tuple[int, int], ...]
 def plain(x: Tensor, moves: Moves = ()) -> tuple[Tensor, Levels]:
     """Return the tensor under any `torch.func` wrappers, with vmapped axes first, outer ones
     before inner ones, and the levels of these axes; after them, those that are yet to move.
+
+    Raises
+    ------
+    Functional
+        Under `torch.func.functionalize`, where the values may not be there yet.
     """
-    if _functorch.is_functorch_wrapped_tensor(x) and not _functorch.is_functionaltensor(x):
+    if _functorch.is_functorch_wrapped_tensor(x):
+        if _functorch.is_functionaltensor(x):
+            raise Functional
         if (axis := _functorch.maybe_get_bdim(x)) >= 0:
             moves = ((axis, _functorch.maybe_get_level(x)), *moves)
         return plain(_functorch.get_unwrapped(x), moves)
@@ -57,17 +69,12 @@ def obstacle(x: Any) -> str | None:
         return str(x.layout).removeprefix("torch.").strip("_")
     if x.is_nested:
         return "nested"
-    if x.is_meta:
-        return "meta"
-    if not x.is_floating_point() or x.numel() == 0:
-        return ""
-    if _functorch.is_functionaltensor(x):
-        return "functional"
-    if torch._C._get_tracing_state() is not None:
-        return "jit.trace"
-    if x.is_cuda and torch.cuda.is_current_stream_capturing():
-        return "CUDA graph"
-    return None
+    if not x.is_cpu:
+        if x.is_meta:
+            return "meta"
+        if x.is_cuda and torch.cuda.is_current_stream_capturing():
+            return "CUDA graph"
+    return None if x.is_floating_point() and x.numel() else ""
 
 
 def unseen(method: Callable) -> Callable:

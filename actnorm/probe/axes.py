@@ -28,26 +28,23 @@ class Axes:
         self._latest: dict[int, int] = {}
 
     def begin(self) -> None:
-        """Forget, as a pass begins, which axis was the units' for each number of axes."""
+        """Forget, as a pass begins, the dead, and what was the latest."""
         self._latest.clear()
+        if len(self._of) >= self._room:
+            self._of = {key: entry for key, entry in self._of.items() if entry[0]() is not None}
+            self._room = 64 + 2 * len(self._of)
 
     def of(self, x: Tensor) -> int:
         """Return the axis of a tensor, else that of the latest with as many axes, else the last."""
         reference, axis = self._of.get(id(x), _NOWHERE)
         return axis if reference() is x else self._latest.get(x.ndim, -1)
 
-    def keep(self, x: Tensor, axis: int) -> None:
-        """Remember the axis of a tensor while it lives."""
-        if len(self._of) >= self._room:
-            self._of = {key: entry for key, entry in self._of.items() if entry[0]() is not None}
-            self._room = 64 + 2 * len(self._of)
-        self._of[id(x)] = weakref.ref(x), axis
-
     def put(self, x: Tensor, axis: int) -> None:
-        """Remember it, also as that of the latest with as many axes."""
-        self.keep(x, axis)
-        with torch._C.DisableTorchFunction():
-            self._latest[x.ndim] = axis
+        """Remember the axis of a tensor while it lives, and that of the latest like it."""
+        self._of[id(x)] = weakref.ref(x), axis
+        if axis != -1 or self._latest:
+            with torch._C.DisableTorchFunction():
+                self._latest[x.ndim] = axis
 
     def _known(self, x: Tensor) -> int | None:
         reference, axis = self._of.get(id(x), _NOWHERE)

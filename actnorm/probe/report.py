@@ -11,9 +11,10 @@ import pandas as pd
 from torch import Tensor, nn
 
 from actnorm.probe.apart import unseen
+from actnorm.probe.modules import Place, Threads, calling
+from actnorm.probe.passes import Watcher
 from actnorm.probe.sites import Record, Site, Units
 from actnorm.probe.standing import put_up, take_down
-from actnorm.probe.watching import Place, Watcher
 
 _COLUMNS = [
     *("name", "kind", "shape", "n"),
@@ -41,6 +42,7 @@ class Probe:
         self._model = weakref.ref(model)
         self._watch = [weakref.ref(module) for module in watch]
         self._watcher = Watcher(every, gradients)
+        self._threads = Threads(self._watcher)
         self._record = self._watcher.record
 
     def __getstate__(self) -> dict[str, Record]:
@@ -57,7 +59,7 @@ class Probe:
         model = self._model()
         if model is None:
             self._record.miss("", "the model is gone")
-        put_up(self, [] if model is None else self._places(model))
+        put_up(self, [] if model is None else self._places(model), calling)
         self._watcher.open()
         return self
 
@@ -69,7 +71,7 @@ class Probe:
         watch = [module() for module in self._watch]
         return [
             Place(
-                self._watcher,
+                self._threads,
                 path.replace("_orig_mod.", "").removesuffix("_orig_mod").rstrip("."),
                 module,
                 any(module is watched for watched in watch),

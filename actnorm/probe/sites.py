@@ -82,6 +82,7 @@ def _join(chunks: dict[tuple[Chunk, ...], tuple[Levels, Units]]) -> Units:
             level, levels, units = pieces[0]
             if level in levels:  # otherwise each chunk has the same values
                 axis = levels.index(level)
+                units["n"] = min(units["n"] for *_, units in pieces)
                 units |= {
                     name: torch.cat([piece[name] for *_, piece in pieces], axis)
                     for name in units
@@ -98,12 +99,12 @@ class Record:
     def __init__(self) -> None:
         self.lock, self.open = threading.RLock(), False
         self.sites: dict[tuple, Site] = {}
-        self._parts: dict[tuple, Part] = {}
+        self.parts: dict[tuple, Part] = {}
         self.missed: Counter[str] = Counter()
 
     def __getstate__(self) -> dict[str, Any]:
         self.units()
-        return {"sites": self.sites, "missed": self.missed, "_parts": self._parts}
+        return {"sites": self.sites, "missed": self.missed, "parts": self.parts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()
@@ -114,31 +115,27 @@ class Record:
         with self.lock:
             self.missed[f"{path or '(root)'}: {what}"] += 1
 
-    def part(self, key: tuple, chunk: tuple[Chunk, ...], call: Call) -> Part:
-        """Return where to add what one chunk of replicas brings.
+    def part(self, key: tuple, call: Call) -> Part | None:
+        """Return where to add what a new call brings, None for a chunk whose size has changed.
 
-        The key tells sites apart: path, the call's number in its pass, its name, whether it is a
-        function, device, levels of replicas, and sizes of these and of units.
+        The key tells calls apart: path, number in its pass, name, whether it is a function,
+        device, levels of replicas, sizes of these and of units, and the chunks that are running.
         """
-        if (part := self._parts.get((key, chunk))) is None:
-            *whole, levels, (*sizes, units) = key
-            chunked = {level for level, _ in chunk}
-            replicas = [None if at in chunked else n for n, at in zip(sizes, levels, strict=True)]
-            site = self._site((*whole, levels, (*replicas, units), *chunked), call)
-            part = self._parts[key, chunk] = Part(levels, key[-1], call.rectifies)
-            site.parts[chunk] = part
-        return part
-
-    def find(self, key: tuple, chunk: tuple[Chunk, ...]) -> Part | None:
-        """Return what a call brought that runs again, None where no such call has run."""
-        return self._parts.get((key, chunk))
+        *whole, levels, (*sizes, units), running = key
+        chunked = {level: size for level, size, _ in running}
+        sizes = [chunked.get(at, n) for at, n in zip(levels, sizes, strict=True)]
+        site = self._site((*whole, levels, (*sizes, units), *chunked), call)
+        if running in site.parts:
+            return None
+        self.parts[key] = site.parts[running] = Part(levels, key[-2], call.rectifies)
+        return self.parts[key]
 
     def _site(self, key: tuple, call: Call) -> Site:
         if key not in self.sites:
             path, number, kind, _, device, _, sizes, *_ = key
             name = (path or "(root)") + (f" #{number}" if number > 1 else "")
             if name in {site.name for site in self.sites.values()}:  # but of another kind or shape
-                name += f" {kind} {list(sizes)} {device}"
+                name += f" {kind} {list(sizes)}" + (f" on device {device}" if device >= 0 else "")
             self.sites[key] = Site(name, call)
         return self.sites[key]
 

@@ -10,20 +10,21 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import wraps
+from itertools import count
 from types import FunctionType
 from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch._C import _functorch
 from torch._functorch import vmap as _vmap
+from torch._functorch.pyfunctorch import retrieve_current_functorch_interpreter
 
-Chunk = tuple[int, int]
+Chunk = tuple[int, int, int]
 
 
 class _Chunks(threading.local):
-    """Level and number of each chunk of `torch.vmap` that is running in this thread."""
+    """Level, size and number of each chunk of `torch.vmap` that is running in this thread."""
 
     running: tuple[Chunk, ...] = ()
 
@@ -36,25 +37,23 @@ class Place(Protocol):
     """One module in one open probe."""
 
     module: nn.Module
-
-    def run(self, call: Callable, module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-        """Call the module."""
+    path: str
 
 
 _lock = threading.RLock()
 _open: dict[object, list[Place]] = {}
-_places: dict[int, tuple[Place, ...]] = {}
+places: dict[int, tuple[Place, ...]] = {}  # of each module of an open probe, by its id
 _stand_ins: list[tuple[Any, str, Any, Any]] = []
 _stance: list[Any] = []
 
 
-def put_up(probe: object, places: list[Place]) -> None:
-    """Let the calls of modules go through their places until `take_down`."""
+def put_up(probe: object, seats: list[Place], calling: Callable) -> None:
+    """Let what `calling` makes stand in for the calls of modules until `take_down`."""
     with _lock:
-        _open[probe] = places
+        _open[probe] = seats
         try:
-            for owner in _callers([place.module for place in places]):
-                _stand_in(owner, "__call__", _calling)
+            for owner in _callers([place.module for place in seats]):
+                _stand_in(owner, "__call__", calling)
             if hasattr(_vmap, "_chunked_vmap"):
                 _stand_in(_vmap, "_chunked_vmap", _chunking)
             if "torch._dynamo" not in sys.modules:
@@ -74,23 +73,28 @@ def take_down(probe: object) -> None:
         if _open:
             return
         while _stand_ins:
-            owner, name, original, ours = _stand_ins.pop()
-            if vars(owner).get(name) is ours:
-                setattr(owner, name, original)
+            retire(*_stand_ins.pop())
         while _stance:
             stance = _stance.pop()
-            if torch._dynamo.eval_frame._stance is stance.stance:
+            if getattr(torch._dynamo.eval_frame, "_stance", stance.stance) is stance.stance:
                 stance.__exit__(None, None, None)
 
 
+def retire(owner: Any, name: str, original: Any, ours: Any) -> None:
+    """Put an attribute back where no probe is open, unless somebody else's stands there."""
+    if not _open and vars(owner).get(name) is ours:
+        setattr(owner, name, original)
+
+
 def _seat() -> None:
-    """List the places by module; a list that is in use is left as it is."""
-    global _places
+    """List the places by module, one by one, since other threads look them up meanwhile."""
     found: dict[int, tuple[Place, ...]] = {}
-    for places in list(_open.values()):
-        for place in places:
+    for seats in list(_open.values()):
+        for place in seats:
             found[id(place.module)] = (*found.get(id(place.module), ()), place)
-    _places = found
+    places.update(found)
+    for key in places.keys() - found.keys():
+        places.pop(key, None)
 
 
 def _callers(modules: list[nn.Module]) -> Iterator[type]:
@@ -108,23 +112,6 @@ def _stand_in(owner: Any, name: str, make: Callable) -> None:
     ours = wraps(original)(make(original, owner))
     _stand_ins.append((owner, name, original, ours))
     setattr(owner, name, ours)
-
-
-def _calling(call: Callable, owner: type) -> Callable:
-    # As torch.fx does: hooks would send each call of each module a long way round.
-    def calling(module: nn.Module, /, *args: Any, **kwargs: Any) -> Any:
-        places = _places.get(id(module))
-        if places is None:
-            if not _open and vars(owner).get("__call__") is calling:
-                owner.__call__ = call  # put back by somebody after the last had closed
-            return call(module, *args, **kwargs)
-        run = call
-        if len(places) > 1:
-            for place in places[1:]:
-                run = partial(place.run, run)
-        return places[0].run(run, module, *args, **kwargs)
-
-    return calling
 
 
 def _compiling(original: Callable, _: Any) -> Callable:
@@ -155,13 +142,13 @@ def as_written(call: Callable, module: nn.Module) -> Callable:
 
 def _chunking(chunked: Callable, _: Any) -> Callable:
     def chunking(*args: Any, **kwargs: Any) -> Any:
-        stack = _functorch.peek_interpreter_stack()
-        level = 1 + (stack.level() if stack is not None else 0)
-        number = iter(range(sys.maxsize))
+        numbers, sizes = count(), []
 
         def counted(function: Callable) -> Callable:
             def call(*args: Any, **kwargs: Any) -> Any:
-                with _within((level, next(number))):
+                interpreter = retrieve_current_functorch_interpreter()
+                sizes.append(interpreter.batch_size())
+                with _within((interpreter.level(), sizes[0], next(numbers))):
                     return function(*args, **kwargs)
 
             return call

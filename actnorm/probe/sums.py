@@ -10,7 +10,8 @@ from torch import Tensor
 from torch._C import _functorch
 from torch.nn import functional as F
 
-_BLOCK = 2**16
+_WIDE = {torch.float32, torch.float64}
+_BLOCK = 2**17
 _PENDING = 32
 _ROWS = ("mean", "scatter", "signs", "nonzero", "low", "high")
 
@@ -24,6 +25,8 @@ def summary(x: Tensor, replica_axes: int, axis: int, known: Rows | None = None) 
     mean, squared deviations, sum of signs, values that are not 0, least, largest; of these, the
     pairs not yet known are measured.
     """
+    if x.is_mps:
+        x = x.cpu()  # which has float64
     samples, positions = range(replica_axes, x.ndim + axis), range(axis + 1, 0)
     folds = [tuple(axes) for axes in (samples, positions) if axes]
 
@@ -167,14 +170,12 @@ class Sums:
     def add(self, x: Tensor, axis: int, known: Rows | None = None) -> Tensor | Summary:
         """Add values whose first axes are replicas, and whose units are on axis `axis` < 0."""
         k = self.replica_axes
-        while (samples := x.ndim - k - 1) < 1:
+        while (axes := x.ndim - k) < 2:
             x = x.unsqueeze(k)
-        if x.is_mps:
-            x = x.cpu()  # which has float64
-        if x.dtype not in (torch.float32, torch.float64):
+        if x.dtype not in _WIDE:
             x = x.float()
         if axis == -1 and x.numel() < _BLOCK:
-            return self.share((x if samples == 1 else x.flatten(k, -2)).clone())
+            return self.share((x if axes == 2 else x.flatten(k, -2)).clone())
         return self.share(summary(x, k, axis, known))
 
     def share(self, item: Tensor | Summary) -> Tensor | Summary:

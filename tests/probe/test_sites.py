@@ -64,6 +64,20 @@ def test_chunks_within_chunks(outer, inner):
     assert torch.equal(seen.units("(root)")["input_mean"].squeeze(-1), x.double())
 
 
+def test_chunks_of_other_sizes_are_other_rows():
+    model, stacked = stack(5)
+    x = torch.ones(2, 3)
+    with probe(model) as seen:
+        for chunk in (2, 3, 2):
+            vmap(lambda p: functional_call(model, p, (x,)), chunk_size=chunk)(stacked)
+        fewer = {name: p[:4] for name, p in stacked.items()}
+        vmap(lambda p: functional_call(model, p, (x,)), chunk_size=3)(fewer)
+    assert seen.table()["n"].tolist() == [4, 2]
+    for name in seen.table()["name"]:
+        assert numbers(seen.units(name)["input_mean"]) == [0, 1, 2, 3, 4]
+    assert seen.unrecognised == {"1: tanh (sizes changed)": 1}
+
+
 def test_every_counts_each_chunk_for_itself():
     model, stacked = stack(4)
     x = torch.ones(2, 3)

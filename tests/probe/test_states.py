@@ -274,7 +274,7 @@ def test_a_model_computes_what_it_would(name):
     for a, b in zip([*found, *state(model)], [*expected, *state(plain)], strict=True):
         assert torch.equal(a, b)
     if name == "functionalize":
-        assert "2: softplus (functional)" in seen.unrecognised
+        assert "2: softplus (Functional)" in seen.unrecognised
         return
     assert seen.table()["kind"].tolist() == KINDS
     assert not seen.unrecognised or name == "jacrev in chunks"  # the last is smaller
