@@ -39,12 +39,13 @@ class Axes:
         reference, axis = self._of.get(id(x), _NOWHERE)
         return axis if reference() is x else self._latest.get(x.ndim, -1)
 
-    def put(self, x: Tensor, axis: int) -> None:
+    def put(self, x: Any, axis: int) -> None:
         """Remember the axis of a tensor while it lives, and that of the latest like it."""
-        self._of[id(x)] = weakref.ref(x), axis
-        if axis != -1 or self._latest:
-            with torch._C.DisableTorchFunction():
-                self._latest[x.ndim] = axis
+        if isinstance(x, Tensor):
+            self._of[id(x)] = weakref.ref(x), axis
+            if axis != -1 or self._latest:
+                with torch._C.DisableTorchFunction():
+                    self._latest[x.ndim] = axis
 
     def _known(self, x: Tensor) -> int | None:
         reference, axis = self._of.get(id(x), _NOWHERE)
@@ -62,10 +63,12 @@ class Axes:
 
     def mix(self, call: Call, args: tuple, kwargs: dict, out: Any, module: nn.Module) -> None:
         """Learn the axis of what a mixing call returns."""
+        values = [*args, *(value for name, value in kwargs.items() if name != "out")]
         with torch._C.DisableTorchFunction():
-            if isinstance(out, Tensor):
-                values = [*args, *kwargs.values()]
+            try:
                 self.put(out, self._mixed(call.name, values, out, module))
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+                self.put(out, -1)
 
     def _mixed(self, name: str, values: list, out: Tensor, module: nn.Module) -> int:
         if name == "convolution":

@@ -49,7 +49,8 @@ class Hooks:
             return
 
         def once(g: Tensor) -> None:
-            self._leaves.pop(key)[1].remove()
+            if (kept := self._leaves.pop(key, None)) is not None:
+                kept[1].remove()
             act(g)
 
         self._leaves[key] = weakref.ref(leaf), leaf.register_hook(once)

@@ -44,7 +44,7 @@ class Mode(TorchFunctionMode):
     def __exit__(self, *exception: object) -> None:
         """End the pass; modes that the model has left behind stay as they are."""
         self.watcher.end(self.now)
-        self.now, above = None, []
+        above = []
         while (top := _get_current_function_mode()) is not self and top is not None:
             above.append(_pop_mode())
         if top is self:

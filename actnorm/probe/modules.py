@@ -41,11 +41,11 @@ class Place:
         if mode.now is not None:
             return self.within(mode, call, module, args, kwargs)
         mode.now = mode.watcher.begin(self.path)
-        if mode.now is not SKIPPED:
+        try:
+            if mode.now is SKIPPED:
+                return call(module, *args, **kwargs)
             with mode:
                 return self.within(mode, call, module, args, kwargs)
-        try:
-            return call(module, *args, **kwargs)
         finally:
             mode.now = None
 

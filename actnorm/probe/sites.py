@@ -16,8 +16,6 @@ from actnorm.probe.standing import Chunk
 from actnorm.probe.sums import Sums
 
 Units = dict[str, Any]
-
-
 Sizes = tuple[int, ...]
 CHANGED = "sizes changed"
 
@@ -124,7 +122,7 @@ class Record:
         *whole, levels, (*sizes, units), running = key
         chunked = {level: size for level, size, _ in running}
         sizes = [chunked.get(at, n) for at, n in zip(levels, sizes, strict=True)]
-        site = self._site((*whole, levels, (*sizes, units), *chunked), call)
+        site = self._site((*whole, levels, (*sizes, units), *chunked.items()), call)
         if running in site.parts:
             return None
         self.parts[key] = site.parts[running] = Part(levels, key[-2], call.rectifies)

@@ -100,6 +100,12 @@ def test_what_replicas_share_enters_once_and_leaves_for_each():
         assert found["input_mean"].tolist() == [0.5, 2.5]
         assert found["output_mean"].round().tolist() == [[-r, r] for r in range(4)]
         assert seen.table()["n"].tolist() == [2]
+    with probe(model) as seen:
+        for chunk in (2, 3):
+            vmap(lambda a: functional_call(model, {"weight": a}, (x,)), chunk_size=chunk)(slopes)
+    assert seen.table()["n"].tolist() == [2, 2]
+    for name in seen.table()["name"]:
+        assert seen.units(name)["output_max"].round().tolist() == [[-r, r] for r in range(4)]
 
 
 def test_sizes_that_change_are_named():

@@ -285,8 +285,11 @@ def test_a_model_computes_what_it_would(name):
 @pytest.mark.parametrize("how", ["jit.trace", "make_fx", "symbolic trace", "export"])
 def test_a_model_that_is_traced_in_the_block(how):
     """The graph holds the model's calls, and none of the probe's."""
-    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.LayerNorm(4)).eval()
-    x = torch.randn(2, 3)
+    model = nn.Sequential(
+        *(nn.Conv1d(3, 4, 2), nn.BatchNorm1d(4), nn.ReLU(), nn.Flatten()),
+        *(nn.Linear(8, 4), nn.LayerNorm(4)),
+    ).eval()
+    x = torch.randn(2, 3, 3)
 
     def traced():
         if how == "jit.trace":
