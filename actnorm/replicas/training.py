@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from actnorm import stateless, streams
 from actnorm.data import Draw, Part, Split
 from actnorm.replicas.chunk import Protocol, together
+from actnorm.replicas.device import Device, chosen
 from actnorm.replicas.losses import Evaluate, Loss, classification, cross_entropy
 from actnorm.replicas.optimizers import Optimizer, rates
 from actnorm.replicas.run import Run, join
@@ -37,7 +37,7 @@ def train(
     evaluate: Evaluate | None = None,
     every: int | None = None,
     record: Callable[[nn.Module], AbstractContextManager] | None = None,
-    device: str | torch.device | None = None,
+    device: Device | None = None,
     compile: bool = False,
     chunk: int = 64,
 ) -> Run:
@@ -127,7 +127,7 @@ def train(
         evaluate=evaluate,
         every=steps if every is None else streams.whole("every", every),
         record=record,
-        device=torch.device(device or os.environ.get("ACTNORM_DEVICE", "cpu")),
+        device=chosen(device),
         compile=compile,
     )
     return _run(protocol, chunk)
