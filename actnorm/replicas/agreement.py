@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from actnorm import stateless
 from actnorm.data import Part
+from actnorm.replicas.device import generator_state
 from actnorm.replicas.losses import Loss
 from actnorm.replicas.stack import RULE, Stack, Tensors, each
 from actnorm.replicas.step import Gradient, gradient_of, leaves, scalar_of
@@ -94,11 +95,6 @@ def _compare_still(play: Play, networks: list[nn.Module], gradient: Gradient) ->
             return
         if not drew:
             _compare(play, gradient, outcome, first, watch.eps)
-
-
-def generator_state(device: torch.device) -> Tensor:
-    """Return the state of torch's own generator of a device."""
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _rows(play: Play) -> list[int]:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from actnorm import environment, stateless, streams
 from actnorm.data import Draw, Part, Split
-from actnorm.replicas.agreement import Play, agreed, generator_state
+from actnorm.replicas import device as on
+from actnorm.replicas.agreement import Play, agreed
 from actnorm.replicas.batches import batches, drawn, stacked
 from actnorm.replicas.losses import Evaluate, Loss
 from actnorm.replicas.optimizers import Optimizer, clipped, stepper
@@ -124,11 +125,11 @@ def _trained(
 ) -> _Course:
     """Train the stack in place."""
     # One off, so that dropout does not repeat the numbers of the noise stream.
-    torch.manual_seed(draws["noise"][0].initial_seed() + 1)
-    before = generator_state(protocol.device)
+    on.seed(protocol.device, draws["noise"][0].initial_seed() + 1)
+    before = on.generator_state(protocol.device)
     feed = _feed(protocol, parts["train"], draws)
     given = [next(feed) for _ in protocol.turns]
-    with torch.random.fork_rng([protocol.device] if protocol.device.type == "cuda" else []):
+    with on.forked(protocol.device):
         moves = _moves(protocol, columns, stack, given)
         measure = metrics_of(stack, protocol.evaluate, parts["validation"])
     feed = chain(given, feed)
@@ -157,7 +158,7 @@ def _trained(
     evaluated.append(protocol.steps)
     curve.append(measure(parts["validation"]))
     test = measure(parts["test"])
-    tied = not torch.equal(before, generator_state(protocol.device))
+    tied = not torch.equal(before, on.generator_state(protocol.device))
     shape = protocol.steps, len(moves), len(stack.replicas)
     losses = torch.stack(losses).reshape(shape).cpu().numpy()
     return _Course(losses, np.array(evaluated), curve, test, records, tied)

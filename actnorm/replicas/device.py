@@ -1,10 +1,12 @@
-"""The device on which replicas are trained: which one."""
+"""The device on which replicas are trained: which one, and its generators."""
 
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 Device = str | int | torch.device
 
@@ -28,3 +30,22 @@ def chosen(device: Device | None) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{rule}, not {device!r}: {reason}") from error
     return here.device
+
+
+def forked(device: torch.device) -> AbstractContextManager:
+    """Give torch's own generators, of the CPU and of a device, back as they were."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
+
+
+def seed(device: torch.device, number: int) -> None:
+    """Seed torch's own generators of the CPU and of a device, and of no other."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(number)
+
+
+def generator_state(device: torch.device) -> Tensor:
+    """Return the state of torch's own generators of the CPU and of a device."""
+    cards = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return torch.cat([torch.get_rng_state(), *cards])

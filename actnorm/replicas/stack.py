@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
 from actnorm import stateless
+from actnorm.replicas.device import seed
 
 Tensors = dict[str, Tensor]
 RULE = "build must return a stackable network"
@@ -62,7 +63,7 @@ def build_stack(
     """Build each replica's network under its stream, and refuse by name what cannot be stacked."""
     networks = []
     for generator, replica in zip(generators, replicas, strict=True):
-        torch.default_generator.manual_seed(generator.initial_seed())
+        seed(device, generator.initial_seed())
         model = build()
         if not isinstance(model, nn.Module):
             raise TypeError(f"build must return an nn.Module, not {type(model).__name__}")

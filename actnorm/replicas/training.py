@@ -12,8 +12,9 @@ from tqdm import tqdm
 
 from actnorm import stateless, streams
 from actnorm.data import Draw, Part, Split
+from actnorm.replicas import device as on
 from actnorm.replicas.chunk import Protocol, together
-from actnorm.replicas.device import Device, chosen
+from actnorm.replicas.device import Device
 from actnorm.replicas.losses import Evaluate, Loss, classification, cross_entropy
 from actnorm.replicas.optimizers import Optimizer, rates
 from actnorm.replicas.run import Run, join
@@ -127,7 +128,7 @@ def train(
         evaluate=evaluate,
         every=steps if every is None else streams.whole("every", every),
         record=record,
-        device=chosen(device),
+        device=on.chosen(device),
         compile=compile,
     )
     return _run(protocol, chunk)
@@ -138,7 +139,7 @@ def _run(protocol: Protocol, chunk: int) -> Run:
     chunks, seen = np.array_split(np.arange(count), -(-count // chunk)), Seen()
     with (
         stateless.vmappable(),
-        torch.random.fork_rng([protocol.device] if protocol.device.type == "cuda" else []),
+        on.forked(protocol.device),
         torch.inference_mode(False),
         torch.enable_grad(),
         tqdm(total=protocol.steps * len(chunks), disable=None, delay=2) as bar,
