@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
+from operator import attrgetter
 
 import pytest
 import torch
@@ -69,3 +71,61 @@ def test_draws_on_the_cpu_count_on_a_card_too(monkeypatch):
         before = on.generator_state(torch.device("cuda", 0))
         torch.rand(1)
         assert not torch.equal(before, on.generator_state(torch.device("cuda", 0)))
+
+
+def precisions() -> dict[str, object]:
+    """Return what this torch has cuDNN do with float32, as far as it can be read."""
+    found = {}
+    for name in ("allow_tf32", "conv.fp32_precision", "rnn.fp32_precision"):
+        try:
+            found[name] = attrgetter(name)(torch.backends.cudnn)
+        except AttributeError:
+            assert not hasattr(torch.backends, "fp32_precision")  # one for all kinds, of old
+        except RuntimeError as error:  # kinds were set apart
+            found[name] = type(error)
+    return found
+
+
+@contextmanager
+def set_to(settings: dict[str, object]) -> Iterator[None]:
+    """Set torch.backends meanwhile, one after the other."""
+    with ExitStack() as back:
+        for name, value in settings.items():
+            path, _, key = f"backends.{name}".rpartition(".")
+            place = attrgetter(path)(torch)
+            back.callback(setattr, place, key, getattr(place, key))
+            setattr(place, key, value)
+        yield
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"cudnn.allow_tf32": False},
+        {"cudnn.conv.fp32_precision": "ieee"},
+        {"fp32_precision": "tf32"},
+        {"cudnn.allow_tf32": False, "fp32_precision": "tf32"},
+    ],
+)
+def test_convolutions_of_a_card_do_not_round_to_tf32(settings):
+    if any("fp32" in name for name in settings) and not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this torch has one setting for all kinds")
+    untouched, during = precisions(), []
+
+    def loss(model, batch, noise):
+        during.append(precisions())
+        return model(batch[0]).square().mean()
+
+    with set_to(settings):
+        before = precisions()
+        train(mlp, loss=loss)
+        assert precisions() == before
+        with pytest.raises(ZeroDivisionError), on.without_tf32():
+            1 / 0  # noqa: B018
+        assert precisions() == before
+    assert precisions() == untouched
+    assert during
+    for found in during:
+        assert found.pop("allow_tf32") is False or before["allow_tf32"] is RuntimeError
+        assert set(found.values()) <= {"ieee"}

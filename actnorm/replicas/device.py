@@ -1,9 +1,10 @@
-"""The device on which replicas are trained: which one, and its generators."""
+"""The device on which replicas are trained: which one, its generators, its arithmetic."""
 
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
@@ -49,3 +50,26 @@ def generator_state(device: torch.device) -> Tensor:
     """Return the state of torch's own generators of the CPU and of a device."""
     cards = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return torch.cat([torch.get_rng_state(), *cards])
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Let cuDNN compute float32 as float32: by default torch has it round to ten bits."""
+    cudnn = torch.backends.cudnn
+    kinds = [getattr(cudnn, name, None) for name in ("conv", "rnn")]  # from torch 2.9 on
+    precisions = [(kind, kind.fp32_precision) for kind in kinds if hasattr(kind, "fp32_precision")]
+    try:
+        legacy = cudnn.allow_tf32
+    except RuntimeError:  # it differs between kinds
+        legacy = False
+    try:
+        if legacy:
+            cudnn.allow_tf32 = False
+        for kind, _ in precisions:
+            kind.fp32_precision = "ieee"
+        yield
+    finally:
+        if legacy:
+            cudnn.allow_tf32 = True
+        for kind, before in precisions:
+            kind.fp32_precision = before

@@ -92,7 +92,8 @@ def train(
         2 ``every``, …; it is called with the network through which all replicas of the chunk run.
         See `Run.records`.
     device
-        Defaults to ``ACTNORM_DEVICE``, or the CPU. Streams are drawn on the CPU everywhere.
+        Defaults to ``ACTNORM_DEVICE``, or the CPU. Streams are drawn on the CPU everywhere, and
+        cuDNN computes float32 without TF32, so that a card's numbers are the CPU's to rounding.
     compile
         Compile loss and gradient of the stack as one graph: for long runs of dense layers.
     chunk
@@ -140,6 +141,7 @@ def _run(protocol: Protocol, chunk: int) -> Run:
     with (
         stateless.vmappable(),
         on.forked(protocol.device),
+        on.without_tf32(),
         torch.inference_mode(False),
         torch.enable_grad(),
         tqdm(total=protocol.steps * len(chunks), disable=None, delay=2) as bar,

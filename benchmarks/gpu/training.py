@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from actnorm.replicas import Run
 from benchmarks.gpu.problems import CONV, CPU, MLP, PROBLEMS, SEED, Problem, clouds, dropout_net
 from benchmarks.gpu.report import Check, apart
 
-EXACT, SINGLE, TF32 = 1e-9, 1e-4, 1e-2
+EXACT, SINGLE = 1e-9, 1e-4
 
 
 def course(run: Run, *, whole: bool = True) -> dict[str, Any]:
@@ -186,22 +185,6 @@ def compiled(problem: Problem, device: torch.device) -> float:
     return apart(*map(course, runs))
 
 
-@contextmanager
-def without_tf32() -> Iterator[None]:
-    """Let cuDNN multiply float32 as float32: by default torch has it round to ten bits."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
-def ieee(problem: Problem, device: torch.device) -> float:
-    with without_tf32():
-        return against_the_cpu(problem, device, torch.float32)
-
-
 def checks(device: torch.device) -> Iterator[Check]:
     """Yield every check of training, what matters most first."""
     bits = "numbers of card and CPU that differ in a bit"
@@ -220,15 +203,10 @@ def checks(device: torch.device) -> Iterator[Check]:
     yield Check("training: divergence", "who diverges, when", EXACT, partial(divergence, device))
     yield Check("training: dropout", "two runs on the card", EXACT, partial(dropout, device))
     yield Check("tune", "the rate chosen, and all values", EXACT, partial(tuning, device))
-    curves = "curves of card and CPU, float32 without TF32"
+    curves = "curves of card and CPU, float32"
     for name in ("mlp, sgd", "mlp, adam", "convolution and BatchNorm", "attention", "lstm"):
-        yield Check(f"single: {name}", curves, SINGLE, partial(ieee, PROBLEMS[name], device))
-    yield Check(
-        "single: convolution and BatchNorm, as torch is set",
-        "curves of card and CPU, float32",
-        TF32,
-        partial(against_the_cpu, CONV, device, torch.float32),
-    )
+        measure = partial(against_the_cpu, PROBLEMS[name], device, torch.float32)
+        yield Check(f"single: {name}", curves, SINGLE, measure)
     yield Check("bfloat16", "the last loss over the first", 0.8, partial(bfloat16, device))
 
 
