@@ -37,8 +37,8 @@ class Split:
 @lru_cache
 def _digits_pools() -> dict[str, tuple[Tensor, Tensor]]:
     bunch = load_digits()
-    inputs = torch.tensor(bunch.data / 16, dtype=torch.float32)
-    targets = torch.tensor(bunch.target, dtype=torch.int64)
+    inputs = torch.tensor(bunch.data / 16, dtype=torch.float32, device="cpu")
+    targets = torch.tensor(bunch.target, dtype=torch.int64, device="cpu")
     order = torch.from_numpy(np.random.default_rng(20_240_229).permutation(len(targets)))
     tuning, judging = order[:597], order[597:]
     return {
@@ -78,7 +78,7 @@ def digits(pool: str = "judging", *, standardize: bool = True) -> Draw:
     inputs, targets = pools[environment.pool(pool)]
 
     def draw(generator: torch.Generator) -> Split:
-        order = torch.randperm(len(targets), generator=generator)
+        order = torch.randperm(len(targets), generator=generator, device="cpu")
         sixth = len(targets) // 6
         train, validation, test = order.split([len(targets) - 2 * sixth, sixth, sixth])
         x = inputs

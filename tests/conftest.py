@@ -1,6 +1,16 @@
 """Property tests draw the same examples everywhere, however slow the machine."""
 
+import pytest
+import torch
 from hypothesis import settings
 
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+
+@pytest.fixture
+def elsewhere():
+    """Make every tensor for which no device is named one without values."""
+    torch.set_default_device("meta")
+    yield
+    torch.set_default_device(None)

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from operator import attrgetter
 
+import pandas as pd
 import pytest
 import torch
 from loops import SEED, blobs, mlp
@@ -129,3 +130,50 @@ def test_convolutions_of_a_card_do_not_round_to_tf32(settings):
     for found in during:
         assert found.pop("allow_tf32") is False or before["allow_tf32"] is RuntimeError
         assert set(found.values()) <= {"ieee"}
+
+
+def everything() -> rp.Run:
+    """Train on all that `train` draws and makes itself."""
+
+    def jittered(model, batch, given):
+        return nn.functional.cross_entropy(model(batch[0] + given[0]), batch[1])
+
+    return train(
+        mlp,
+        noise=(lambda generator: (torch.randn(8, 6, generator=generator).double(),)),
+        loss=jittered,
+        evaluate=lambda model, inputs, targets: {"mean": model(inputs).mean(), "one": 1.0},
+        clip=0.1,
+    )
+
+
+def test_training_makes_nothing_on_torchs_default_device(request):
+    here = everything()
+    request.getfixturevalue("elsewhere")
+    there = everything()
+    assert (there.losses == here.losses).all()
+    pd.testing.assert_frame_equal(there.metrics, here.metrics)
+    assert torch.empty(0).device.type == "meta"
+
+
+def test_recurrent_replicas_make_nothing_on_torchs_default_device(elsewhere):
+    class Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.memory(x.unflatten(1, (2, 3)))[0][:, -1])
+
+    assert train(lambda: Last().double()).losses.shape == (3, 2)
+
+
+def test_losses_make_tensors_on_torchs_default_device(elsewhere):
+    made = set()
+
+    def loss(model, batch, noise):
+        made.add(torch.zeros(()).device.type)
+        return model(batch[0]).square().mean()
+
+    train(mlp, loss=loss)
+    assert made == {"meta"}

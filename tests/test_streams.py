@@ -125,3 +125,9 @@ def test_standardized_digits_have_unit_scale_on_the_train_part():
     scale = x.std(0, correction=0)
     assert x.mean(0).abs().max() < 1e-5
     assert torch.all((scale - 1).abs().lt(1e-4) | scale.eq(0))
+
+
+def test_digits_are_drawn_on_the_cpu(elsewhere):
+    data._digits_pools.cache_clear()
+    split = data.digits()(streams.stream("split", 0, seed=0))
+    assert {t.device.type for part in vars(split).values() for t in part} == {"cpu"}

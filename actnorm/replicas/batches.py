@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from actnorm.data import Draw, Part, Split
+from actnorm.replicas.device import drawing
 
 
 def stacked(
@@ -39,7 +40,8 @@ def drawn(
     if isinstance(data, Split):
         splits = [data] * len(generators)
     else:
-        splits = [data(generator) for generator in generators]
+        with drawing():
+            splits = [data(generator) for generator in generators]
     parts = {}
     for name in ("train", "validation", "test"):
         pieces = [getattr(split, name) for split in splits]
@@ -65,7 +67,9 @@ def batches(train: Part, size: int, generators: list[torch.Generator]) -> Iterat
     # index than by two.
     pools = [(t[0], 0) if t.stride(0) == 0 else (t.flatten(0, 1), first) for t in train]
     while True:
-        order = torch.stack([torch.randperm(examples, generator=g) for g in generators])
+        order = torch.stack(
+            [torch.randperm(examples, generator=g, device="cpu") for g in generators]
+        )
         for chosen in order.to(first.device).split(size, dim=1)[: examples // size]:
             yield tuple(
                 pool.index_select(0, (chosen + start).flatten()).unflatten(0, chosen.shape)

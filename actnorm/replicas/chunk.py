@@ -93,8 +93,10 @@ def _feed(
     protocol: Protocol, train: Part, draws: Mapping[str, list[torch.Generator]]
 ) -> Iterator[tuple[Part, Part]]:
     """Yield batch and noise of one turn after the other."""
+    drawing = on.drawing()
     for batch in batches(train, protocol.batch_size, draws["batches"]):
-        noise = [protocol.noise(g) if protocol.noise else () for g in draws["noise"]]
+        with drawing:
+            noise = [protocol.noise(g) if protocol.noise else () for g in draws["noise"]]
         yield batch, stacked("noise", noise, protocol.device)
 
 

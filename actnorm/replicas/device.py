@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -31,6 +31,11 @@ def chosen(device: Device | None) -> torch.device:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{rule}, not {device!r}: {reason}") from error
     return here.device
+
+
+def drawing() -> AbstractContextManager:
+    """Make tensors on the CPU, where streams draw, whatever torch's default device."""
+    return nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")
 
 
 def forked(device: torch.device) -> AbstractContextManager:

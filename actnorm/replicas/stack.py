@@ -16,7 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_map
 
 from actnorm import stateless
-from actnorm.replicas.device import seed
+from actnorm.replicas.device import drawing, seed
 
 Tensors = dict[str, Tensor]
 RULE = "build must return a stackable network"
@@ -64,7 +64,8 @@ def build_stack(
     networks = []
     for generator, replica in zip(generators, replicas, strict=True):
         seed(device, generator.initial_seed())
-        model = build()
+        with drawing():
+            model = build()
         if not isinstance(model, nn.Module):
             raise TypeError(f"build must return an nn.Module, not {type(model).__name__}")
         _stackable(model)
@@ -124,7 +125,7 @@ def each(function: Callable, network: nn.Module, count: int) -> Callable:
     if any(isinstance(module, nn.RNNBase | nn.RNNCellBase) for module in network.modules()):
         # vmap has no rule for fused recurrent layers; below grad they fall apart into plain ones.
         fused = function
-        beside = grad(lambda *args: (torch.zeros(()), fused(*args)), has_aux=True)
+        beside = grad(lambda *args: (torch.zeros((), device="cpu"), fused(*args)), has_aux=True)
 
         def function(*args: Any) -> Any:
             return beside(*args)[1]

@@ -135,7 +135,11 @@ def metrics_of(
 
 
 def _metric(name: str, value: Tensor | float) -> Tensor:
-    value = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    value = (
+        value
+        if isinstance(value, Tensor)
+        else torch.tensor(value, dtype=torch.float64, device="cpu")
+    )
     if value.ndim:
         raise ValueError(f"evaluate must return scalars, not {name} {tuple(value.shape)}")
     if value.is_complex():
