@@ -32,7 +32,7 @@ class Descent:
         Along an eigenvector the error shrinks by 1 - eigenvalue / largest at each step, and the
         loss by its square (LeCun, Kanter and Solla, 1991).
         """
-        t = torch.as_tensor(steps, dtype=torch.float64)
+        t = torch.as_tensor(steps, dtype=torch.float64, device=self.eigenvalues.device)
         shrink = (1 - self.eigenvalues / self.eigenvalues[0]).clamp_min(0)
         return (self.energy * shrink ** (2 * t[..., None])).sum(-1) / self.energy.sum()
 
@@ -66,6 +66,10 @@ def least_squares(features: Tensor, targets: Tensor, *, bias: bool = True) -> De
         )
     if len(targets) != len(features):
         raise ValueError(f"targets must have {len(features)} rows, not {len(targets)}")
+    if targets.device != features.device:
+        raise ValueError(
+            f"targets must lie on {features.device}, as features, not {targets.device}"
+        )
     x, y = features.double(), targets.double().reshape(len(targets), -1)
     for name, tensor in (("features", x), ("targets", y)):
         if not tensor.isfinite().all():

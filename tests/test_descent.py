@@ -65,6 +65,13 @@ def test_offset_eigenvalues_are_those_of_the_matrix(mean, variance, width):
     assert small == pytest.approx(float(spectrum[0]), rel=1e-6)
 
 
+def test_a_course_is_computed_where_its_features_are(request):
+    run = descent.least_squares(*problem())
+    here = [run.excess(3.0).item(), run.steps_to(0.1)]
+    request.getfixturevalue("elsewhere")
+    assert [run.excess(3.0).item(), run.steps_to(0.1)] == here
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -78,6 +85,10 @@ def test_offset_eigenvalues_are_those_of_the_matrix(mean, variance, width):
         (
             lambda: descent.least_squares(torch.rand(3, 2), torch.full((3,), math.inf)),
             "targets must be finite",
+        ),
+        (
+            lambda: descent.least_squares(torch.ones(3, 2), torch.ones(3, device="meta")),
+            "targets must lie on cpu, as features, not meta",
         ),
         (lambda: descent.offset_eigenvalues(0.5, 0.0, 4), "variance must be positive"),
         (lambda: descent.offset_eigenvalues(0.5, 1.0, 0), "width must be at least 1"),

@@ -414,6 +414,23 @@ def _in_place(x):
 BUFFER = np.zeros(1_000_000)
 
 
+def test_theory_is_computed_on_the_cpu(request):
+    def theory() -> list:
+        gaussian.quadrature._line_rule.cache_clear()
+        return [
+            gaussian.expectation("gelu", 0.3),
+            gaussian.expectation("gelu", 0.3, 0.0),
+            gaussian.expectation(lambda x: 2.0),
+            gaussian.expectation2("gelu", 0.3),
+            gaussian.moments("gelu"),
+            gaussian.critical_init("gelu"),
+        ]
+
+    here = theory()
+    request.getfixturevalue("elsewhere")
+    assert theory() == here
+
+
 @pytest.mark.parametrize(
     ("f", "same"),
     [

@@ -11,6 +11,7 @@ import torch
 from actnorm.activations import Activation, real
 from actnorm.gaussian.quadrature import (
     Function,
+    exactly,
     integrand,
     nodes,
     normal_rule,
@@ -60,8 +61,8 @@ def expectation2(f: Function, c: float, std: float = 1.0, kinks: Sequence[float]
         x, weights = nodes(0.0, std, mirrored)
         return float(weights @ (values_at(f, x) * values_at(f, c * x)))
     rest = math.sqrt((1 - c) * (1 + c))  # v = c u + rest y, with y independent of u
-    centres = torch.tensor(kinks, dtype=torch.float64) / std
-    u, weights = normal_rule(torch.tensor(mirrored, dtype=torch.float64) / std, window=10, depth=32)
+    centres = exactly(kinks) / std
+    u, weights = normal_rule(exactly(mirrored) / std, window=10, depth=32)
     u, weights = u[weights > 0], weights[weights > 0]
     inner = []
     for rows in u.split(1024):

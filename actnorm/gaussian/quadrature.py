@@ -18,6 +18,11 @@ from actnorm.activations import Activation, activation, real
 Function = Activation | str | Callable[[Any], Any]
 
 
+def exactly(values: Any) -> Tensor:
+    """Return numbers as float64 on the CPU, where all of theory is computed."""
+    return torch.as_tensor(values, dtype=torch.float64, device="cpu")
+
+
 @cache
 def _panels(depth: int) -> tuple[Tensor, Tensor]:
     """Nodes and weights on [0, 1]: eighths, the first of them halved ``depth`` times towards 0."""
@@ -45,14 +50,14 @@ def normal_rule(centres: Tensor, window: float, depth: int) -> tuple[Tensor, Ten
 
 @lru_cache(maxsize=64)
 def _line_rule(centres: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-    z, weights = normal_rule(torch.tensor(centres, dtype=torch.float64), window=24, depth=40)
+    z, weights = normal_rule(exactly(centres), window=24, depth=40)
     return z[weights > 0], weights[weights > 0]
 
 
 def nodes(mean: Any, std: Any, kinks: Sequence[float]) -> tuple[Tensor, Tensor]:
     mean, std = real("mean", mean), real("std", std, 0)
     if std == 0:
-        return torch.tensor([mean], dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        return exactly([mean]), exactly([1.0])
     z, weights = _line_rule((0.0, *((kink - mean) / std for kink in kinks)))
     return mean + std * z, weights
 
@@ -76,12 +81,14 @@ def with_slope(act: Activation | str) -> Activation:
 
 
 def _exact(f: Any) -> Any:
-    """Return f, a module with parameters as a copy in float64."""
+    """Return f, a module with parameters as a copy in float64 on the CPU."""
     if isinstance(f, Activation):
         function = _exact(f.function)
         return f if function is f.function else replace(f, function=function)
-    if isinstance(f, nn.Module) and any(p.dtype != torch.float64 for p in f.parameters()):
-        return deepcopy(f).double()
+    if isinstance(f, nn.Module) and any(
+        p.dtype != torch.float64 or p.device.type != "cpu" for p in f.parameters()
+    ):
+        return deepcopy(f).to("cpu", torch.float64)
     return f
 
 
@@ -98,7 +105,7 @@ def values_at(f: Callable[[Any], Any], x: Tensor) -> Tensor:
                 y = f(x.clone())
     except RuntimeError as error:
         raise ValueError(f"f must be elementwise, in float64: {error}") from error
-    y = torch.as_tensor(y, dtype=torch.float64).detach().clone()
+    y = exactly(y).detach().clone()
     if y.ndim and y.shape != x.shape:
         came = tuple(y.shape)
         raise ValueError(f"f must be elementwise: {tuple(x.shape)} went in, {came} came out")
