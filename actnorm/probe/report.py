@@ -81,7 +81,10 @@ class Probe:
 
     @property
     def unrecognised(self) -> dict[str, int]:
-        """Calls that were neither measured nor known to be no activation, and how many of each."""
+        """Calls that were neither measured nor known to be no activation, and how many of each.
+
+        In brackets stands why a known one was not measured.
+        """
         return dict(self._record.missed)
 
     def units(self, name: str) -> dict[str, Tensor]:
@@ -170,34 +173,44 @@ def probe(
 
     ``with probe(model) as p: ...`` sees every call that the model makes to one of torch's
     activations or normalizations: by module or by function, in place, in a transformer layer,
-    under `torch.func`. It keeps running sums for each unit, and no values beyond a small block
-    that waits for its turn; the model, its hooks, mode and gradients and the random state stay as
-    they were. While it is open, fused transformer layers and compiled models run unfused and
-    uncompiled, so that their parts are seen.
+    under `torch.func`, in any thread. It keeps running sums for each unit, and no values beyond a
+    small block that waits for its turn; the model, what it computes, its hooks, mode and gradients
+    and the random state stay as they were. While it is open, fused transformer layers and what is
+    compiled run unfused and uncompiled, so that their parts are seen. Probes may be open at the
+    same time and be closed in any order.
 
-    A unit is an entry of the last axis, or of the channel axis after a convolution and in
-    normalizations by channel. Calls are told apart by module and by their order in a pass, which
-    is one outermost call of the model or of one of its parts. Under `torch.vmap` each replica
-    keeps its own statistics.
+    A unit is an entry of the axis that the model mixes over: of the last after a linear layer, of
+    the channels' after a convolution, wherever they are then moved to; a normalization by channel
+    or over one axis knows its own. Calls are told apart by module and by their order in a pass,
+    which is one outermost call of the model or of one of its parts, in one thread, until it
+    returns. Under `torch.vmap` each replica keeps its own statistics, in chunks too; chunks that
+    are cut by hand count as passes of the same replicas.
+
+    A gradient that is differentiated further, as for a penalty, does not count. In a checkpoint
+    by ``use_reentrant=True``, calls outside of any module have no gradient. Before torch 2.6, of
+    what is compiled, only modules run uncompiled.
 
     Parameters
     ----------
     model
         Any module.
     every
-        Measure every n-th pass; the others run at nearly full speed.
+        Measure every n-th pass of each part that is called from outside; the others run at nearly
+        full speed.
     gradients
         Also measure, when a measured pass is differentiated, the gradients by the inputs.
     watch
         Modules of the model to measure as a whole, for activations made of arithmetic or of an
         own `torch.autograd.Function` (which nothing here can see). What they call is not listed.
+        They take a tensor first, and return one, alone or among what is none.
 
     Returns
     -------
     Probe
         ``.table()``, ``.units(name)`` and ``.unrecognised``: calls, such as a fused recurrent
-        layer, of which it is not known whether they are or hide an activation. It may be entered
-        again, and adds to its evidence.
+        layer, of which it is not known whether they are or hide an activation, and what could not
+        be measured and why, such as a sparse tensor. It may be entered again, and adds to its
+        evidence.
 
     Raises
     ------

@@ -260,7 +260,7 @@ WAYS = {
 
 
 @pytest.mark.filterwarnings("ignore:Anomaly Detection")
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("name", WAYS)
 def test_a_model_computes_what_it_would(name):
     """Values, gradients, tangents and buffers are the same to the last bit."""
