@@ -7,6 +7,7 @@ import warnings
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -59,6 +60,16 @@ def tensors(model: nn.Module) -> dict[str, Tensor]:
     for where, _, _, value in _held(model):
         first.setdefault(id(value), (where, value))
     return dict(first.values())
+
+
+def copied(model: nn.Module, device: torch.device) -> nn.Module:
+    """Return a deep copy of a module whose tensors lie on a device."""
+    memo: dict[int, Tensor] = {}
+    for value in tensors(model).values():
+        copy = value.detach().to(device, copy=True)
+        trained = isinstance(value, nn.Parameter)
+        memo[id(value)] = nn.Parameter(copy, value.requires_grad) if trained else copy
+    return deepcopy(model, memo)
 
 
 def holds(module: nn.Module) -> bool:

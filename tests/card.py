@@ -38,6 +38,9 @@ class Card(Tensor):
         card.held = held
         return card
 
+    def untyped_storage(self) -> Any:
+        return self.held.untyped_storage()
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return call(func, args, kwargs or {})

@@ -709,6 +709,7 @@ widths = count(3)
         ({"build": lambda: nn.LeakyReLU(next(widths) / 9)}, "the network is LeakyReLU"),
         ({"build": nn.ReLU}, "build must return trainable parameters"),
         ({"build": lambda: nn.LazyLinear(3)}, "weight is lazy"),
+        ({"build": lambda: nn.Linear(6, 3, device="meta")}, "weight is on the meta device"),
         (
             {"build": lambda: nn.Sequential(nn.utils.parametrizations.spectral_norm(mlp()[0]))},
             "0.parametrizations.weight.0 has spectral norm",

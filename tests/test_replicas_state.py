@@ -398,6 +398,12 @@ def test_a_frozen_backbone_may_be_shared():
     assert run.module(0)[0][1] is not run.module(1)[0][1]
 
 
+def test_memory_that_a_network_gave_back_may_be_used_again():
+    frozen = nn.Linear(6, 6).double().requires_grad_(False)
+    run = train(lambda: nn.Sequential(frozen, nn.Linear(6, 3).double()), blobs(), replicas=24)
+    assert run.losses.shape == (6, 24)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

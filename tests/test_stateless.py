@@ -121,6 +121,25 @@ def test_embeddings_are_seen_and_mended(call, embeds):
     torch.testing.assert_close(gradients[0].to_dense(), gradients[1])
 
 
+def test_a_copy_elsewhere_holds_all_tensors_there_and_keeps_ties():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.BatchNorm1d(2))
+    model[1].weight, model[0].mask = model[0].weight, torch.ones(2)
+    model[0].bias.requires_grad_(False)
+    model.scaled = model[0].weight * 2  # of a graph, so that deepcopy refuses it
+    copy = stateless.copied(model, torch.device("meta"))
+    assert {value.device.type for value in stateless.tensors(copy).values()} == {"meta"}
+    assert stateless.names(copy) == stateless.names(model)
+    assert [p.requires_grad for p in copy.parameters()] == [
+        p.requires_grad for p in model.parameters()
+    ]
+    assert model[0].weight.device.type == "cpu"
+    again = stateless.copied(model, torch.device("cpu"))
+    for name, value in stateless.tensors(model).items():
+        own = stateless.tensors(again)[name]
+        assert torch.equal(own, value)
+        assert own.data_ptr() != value.data_ptr()
+
+
 def test_the_coarsest_precision_is_seen():
     with stateless.Watch() as watch:
         torch.ones(2, dtype=torch.float64) * 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -94,12 +93,13 @@ def nudge(stack: Stack) -> None:
 
 def unstack(stack: Stack, numbers: dict[str, float]) -> tuple[nn.Module, ...]:
     """Return the networks, in eval mode, with their tensors and with these other attributes."""
+    state = {name: values.detach().cpu() for name, values in stack.state.items()}
     for row, network in enumerate(stack.networks):
         places = defaultdict(list)
         for where, name in stateless.names(network).items():
             places[name].append(where)
-        for name, values in stack.state.items():
-            value = values[row].detach().cpu().clone()
+        for name, values in state.items():
+            value = values[row].clone()
             for where in places[name] or [name]:
                 slot, key = stateless.place(network, where)
                 if isinstance(slot.get(key), nn.Parameter):
@@ -149,6 +149,9 @@ def _stackable(model: nn.Module) -> None:
             raise ValueError(f"{RULE}: {name} is lazy")
         if value.layout != torch.strided:
             raise ValueError(f"{RULE}: {name} is of layout {value.layout}")
+    for name, value in stateless.tensors(model).items():
+        if value.is_meta:
+            raise ValueError(f"{RULE}: {name} is on the meta device, where nothing has a value")
 
 
 def _settings(model: nn.Module) -> dict[str, Any]:
@@ -162,9 +165,13 @@ def _settings(model: nn.Module) -> dict[str, Any]:
 
 
 def _apart(model: nn.Module, replica: int, seen: Seen) -> nn.Module:
-    """Return a network that shares no module with one before; refuse memory that is trained."""
+    """Return a network on the CPU that shares no module with one before.
+
+    Memory that is trained and shared is refused.
+    """
     own: dict[tuple, list[_Span]] = defaultdict(list)
-    for name, value in stateless.tensors(model).items():
+    held = stateless.tensors(model)
+    for name, value in held.items():
         storage = value.device, value.untyped_storage().data_ptr()
         if not (value.numel() and storage[1]):
             continue
@@ -181,16 +188,17 @@ def _apart(model: nn.Module, replica: int, seen: Seen) -> nn.Module:
     for storage, spans in own.items():
         seen.trained[storage] += [span for span in spans if span.trains]
     holders = {id(module): module for module in model.modules() if stateless.holds(module)}
-    if holders.keys() & seen.holders.keys():
-        return deepcopy(model)
+    if holders.keys() & seen.holders.keys() or any(v.device.type != "cpu" for v in held.values()):
+        return stateless.copied(model, torch.device("cpu"))
     seen.holders |= holders
     return model
 
 
 class _Span:
-    """Where a tensor lies in memory."""
+    """Where a tensor lies in memory, which is held so that it is not given out again."""
 
     def __init__(self, name: str, value: Tensor) -> None:
+        self.memory = value.untyped_storage()
         self.name, self.trains, self.start = name, _trains(value), value.data_ptr()
         steps = sum((n - 1) * stride for n, stride in zip(value.shape, value.stride(), strict=True))
         self.stop = self.start + (steps + 1) * value.element_size()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import actnorm as an
+from actnorm import stateless
 from actnorm.data import Split
 from benchmarks.gpu.problems import CONV, CPU, MLP, PROBLEMS, SEED, Problem, clouds, dropout_net
 from benchmarks.gpu.report import Check, apart
@@ -73,12 +76,40 @@ def data_on_the_card(device: torch.device) -> float:
     return apart(*map(course, runs))
 
 
+class Scaled(nn.Module):
+    """A network with a tensor that is neither parameter nor buffer, behind layers of another."""
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.first, self.rest = first, MLP.build()
+        self.scale = torch.full((3,), 0.5, dtype=torch.float64)
+
+    def to(self, *args: Any, **kwargs: Any) -> nn.Module:
+        self.scale = self.scale.to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.rest(self.first(x))
+
+
 def built_on_the_card(device: torch.device) -> float:
-    """A network that its builder moves: it trains alike, and comes back on the CPU."""
-    moved = Problem(lambda: MLP.build().to(device)).train(device, torch.float64)
-    if {p.device.type for p in moved.module(0).parameters()} != {"cpu"}:
-        return np.inf
-    return apart(course(moved), course(MLP.train(CPU, torch.float64)))
+    """Networks that their builder moves: they train alike on either, and come back on the CPU."""
+    frozen = nn.Linear(6, 6, dtype=torch.float64).requires_grad_(False)
+    runs = []
+    for home, place in ((CPU, CPU), (device, device), (device, CPU)):
+        shared = copy.deepcopy(frozen).to(home)
+        run = Problem(lambda shared=shared, home=home: Scaled(shared).to(home)).train(
+            place, torch.float64
+        )
+        networks = [run.module(i) for i in range(len(run.replicas))]
+        if any(
+            t.device != CPU for network in networks for t in stateless.tensors(network).values()
+        ):
+            return np.inf
+        if shared.weight.device.type != home.type:
+            return np.inf
+        runs.append(course(run))
+    return max(apart(run, runs[0]) for run in runs[1:])
 
 
 def held(device: torch.device) -> int:
