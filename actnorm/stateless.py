@@ -155,18 +155,22 @@ def untouched(*models: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def vmappable() -> Iterator[None]:
-    """Let modules call what torch has `vmap` rules for, where there is a choice."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+def vmappable(model: nn.Module) -> Iterator[None]:
+    """Let a module call what torch has `vmap` rules for, where there is a choice."""
+    fast, cudnn = torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
     with warnings.catch_warnings(), sdpa_kernel(SDPBackend.MATH):
         # An operation without a rule is looped over: slow, and right.
         warnings.filterwarnings("ignore", message="There is a performance drop")
         # Fused transformer layers make nested tensors, which have none.
         torch.backends.mha.set_fastpath_enabled(False)
+        # Nor are there any for whole recurrent layers of cuDNN, only for torch's own cells.
+        if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+            torch.backends.cudnn.enabled = False
         try:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+            torch.backends.cudnn.enabled = cudnn
 
 
 class Watch(TorchFunctionMode):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from operator import attrgetter
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -13,6 +14,7 @@ import torch
 from loops import SEED, blobs, mlp
 from torch import nn
 
+from actnorm import gradients
 from actnorm import replicas as rp
 from actnorm.replicas import device as on
 
@@ -156,16 +158,33 @@ def test_training_makes_nothing_on_torchs_default_device(request):
     assert torch.empty(0).device.type == "meta"
 
 
+class Last(nn.Module):
+    """Reads inputs as two steps, and notes whether cuDNN may."""
+
+    fused: ClassVar[set[bool]] = set()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 3)
+        self.double()
+
+    def forward(self, x):
+        self.fused.add(torch.backends.cudnn.enabled)
+        return self.head(self.memory(x.unflatten(1, (2, 3)))[0][:, -1])
+
+
 def test_recurrent_replicas_make_nothing_on_torchs_default_device(elsewhere):
-    class Last(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.memory, self.head = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 3)
+    assert train(Last).losses.shape == (3, 2)
 
-        def forward(self, x):
-            return self.head(self.memory(x.unflatten(1, (2, 3)))[0][:, -1])
 
-    assert train(lambda: Last().double()).losses.shape == (3, 2)
+def test_recurrent_layers_run_where_torch_can_stack_them():
+    Last.fused.clear()
+    train(Last)
+    assert Last.fused == {False}
+    Last.fused.clear()
+    gradients.per_sample(Last(), torch.ones(2, 6).double(), torch.zeros(2).long())
+    assert False in Last.fused
+    assert torch.backends.cudnn.enabled
 
 
 def test_losses_make_tensors_on_torchs_default_device(elsewhere):

@@ -150,13 +150,21 @@ def test_the_coarsest_precision_is_seen():
 
 
 def test_torchs_choices_are_given_back():
-    fast = torch.backends.mha.get_fastpath_enabled()
-    with stateless.vmappable():
-        assert not torch.backends.mha.get_fastpath_enabled()
-    assert torch.backends.mha.get_fastpath_enabled() == fast
-    with pytest.raises(ZeroDivisionError), stateless.vmappable():
+    def choices() -> tuple[bool, bool]:
+        return torch.backends.mha.get_fastpath_enabled(), torch.backends.cudnn.enabled
+
+    before = choices()
+    assert before == (True, True)
+    with stateless.vmappable(nn.Sequential(nn.Conv1d(1, 1, 1), nn.LSTMCell(1, 1))):
+        assert choices() == (False, True)
+    assert choices() == before
+    for kind in (nn.RNN, nn.LSTM, nn.GRU):
+        with stateless.vmappable(nn.Sequential(nn.Flatten(), kind(1, 1))):
+            assert choices() == (False, False)
+    assert choices() == before
+    with pytest.raises(ZeroDivisionError), stateless.vmappable(nn.GRU(1, 1)):
         1 / 0  # noqa: B018
-    assert torch.backends.mha.get_fastpath_enabled() == fast
+    assert choices() == before
 
 
 def test_a_refusal_names_the_innermost_module():

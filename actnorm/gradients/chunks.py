@@ -120,7 +120,7 @@ def chunks(
         copies = {n: v.expand(len(x), *v.shape) for n, v in state.items()}
         copies |= {name: copies[name].clone() for name in seen.moved}
         try:
-            with torch.no_grad(), stateless.vmappable(), stateless.untouched(model):
+            with torch.no_grad(), stateless.vmappable(model), stateless.untouched(model):
                 (grads, deltas), a = gradient(many, shifts, copies, x, y)
         except Exception as error:
             raise stateless.refusal("model must be one for torch.vmap", model, error) from error

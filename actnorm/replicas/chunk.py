@@ -60,10 +60,11 @@ def together(
     stack = build_stack(protocol.build, draws["init"], indices, protocol.device, seen)
     if environment.nudged():
         nudge(stack)
-    with stateless.untouched(stack.networks[0]):
-        before = stateless.numbers(stack.networks[0])
+    network = stack.networks[0]
+    with stateless.untouched(network), stateless.vmappable(network):
+        before = stateless.numbers(network)
         course = _trained(protocol, columns, stack, parts, draws, tick)
-        numbers = stateless.numbers(stack.networks[0])
+        numbers = stateless.numbers(network)
     params = [value for name, value in stack.state.items() if name in stack.parameters]
     sound = [v.isfinite().reshape(len(v), -1).all(1).cpu().numpy() for v in params]
     counted = {name: number for name, number in numbers.items() if before.get(name) != number}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from actnorm import stateless, streams
+from actnorm import streams
 from actnorm.data import Draw, Part, Split
 from actnorm.replicas import device as on
 from actnorm.replicas.chunk import Protocol, together
@@ -139,7 +139,6 @@ def _run(protocol: Protocol, chunk: int) -> Run:
     count = len(protocol.replicas)
     chunks, seen = np.array_split(np.arange(count), -(-count // chunk)), Seen()
     with (
-        stateless.vmappable(),
         on.forked(protocol.device),
         on.without_tf32(),
         torch.inference_mode(False),
