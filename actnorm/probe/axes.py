@@ -115,8 +115,8 @@ class Axes:
 
 
 def _is_weight(x: Tensor, module: nn.Module) -> bool:
-    """Return whether a module's own parameter, also where a transform stands in for it."""
-    return isinstance(x, nn.Parameter) or any(x is own for own in module._parameters.values())
+    """Return whether x is a parameter, or stands in for one of the module's under a transform."""
+    return isinstance(x, nn.Parameter) or any(x is own for own in module.parameters())
 
 
 def _summed(equation: Any, operands: list, module: nn.Module) -> int:
