@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 import actnorm as an
 from actnorm import stateless
@@ -121,7 +122,9 @@ def held(device: torch.device) -> int:
     storages = {
         x.untyped_storage()._cdata: x.untyped_storage().nbytes()
         for x in gc.get_objects()
-        if issubclass(type(x), Tensor) and x.device.type == device.type
+        if issubclass(type(x), Tensor)
+        and not is_functorch_wrapped_tensor(x)  # what compiled code keeps has no memory of its own
+        and x.device.type == device.type
     }
     return sum(storages.values())
 
