@@ -7,10 +7,7 @@ from functools import lru_cache
 from types import FunctionType
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
 from torch._ops import OpOverload, OpOverloadPacket
-from torch.nn import functional as F
 
 
 def _names(text: str) -> frozenset[str]:
@@ -56,11 +53,6 @@ _NATIVE = {
     "native_batch_norm_legit_functional": "batch_norm",
     "native_batch_norm_legit_no_training": "batch_norm",
 }
-_RECTIFIERS = {
-    *(F.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_),
-    *(torch.ops.aten.relu, torch.ops.aten.relu.default),
-    *(torch.ops.aten.relu_, torch.ops.aten.relu_.default),
-}
 
 
 class Call(NamedTuple):
@@ -96,5 +88,4 @@ def call_of(func: Callable) -> Call:
     normalizes = name in BY_CHANNEL or name in BY_SHAPE
     measured, mixes = normalizes or name in _ACTIVATIONS, name in _MIXING
     known = measured or mixes or name in _PASSED_OVER
-    axis, rectifies = _MIXING.get(name), func in _RECTIFIERS
-    return Call(name, normalizes, measured, mixes, axis, known, rectifies)
+    return Call(name, normalizes, measured, mixes, _MIXING.get(name), known, name == "relu")

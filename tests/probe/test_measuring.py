@@ -115,6 +115,27 @@ def test_a_watched_module_whose_output_cannot_be_measured_is_named(make, word):
     assert seen.unrecognised == {f"(root): {word}": 1}
 
 
+def test_a_watched_module_may_move_the_units():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv1d(3, 5, 2)
+
+        def forward(self, x):
+            return self.conv(x).mT
+
+    model, x = nn.Sequential(nn.Conv1d(2, 3, 1), Last()), torch.randn(4, 2, 7)
+    with probe(model, watch=[model[1]]) as seen:
+        out = model(x)
+    found = seen.units("1")
+    torch.testing.assert_close(
+        found["input_mean"], model[0](x).double().mean((0, 2)), atol=1e-6, rtol=1e-5
+    )
+    torch.testing.assert_close(
+        found["output_mean"], out.double().mean((0, 1)), atol=1e-6, rtol=1e-5
+    )
+
+
 def test_a_watched_module_may_be_called_by_keyword():
     model = Returns(lambda x: x)
     with probe(model, watch=[model]) as seen:
