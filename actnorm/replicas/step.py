@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
+from types import CodeType
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +69,7 @@ def gradient_of(
         return gradients, loss, moved
 
     if compile:
-        graph = torch.compile(each(grad_and_value(value, has_aux=True), network, count))
+        graph = compiled(each(grad_and_value(value, has_aux=True), network, count))
 
         @torch.no_grad()
         def gradient(mine: Tensors, rest: Tensors, batch: Part, noise: Part) -> tuple:
@@ -82,6 +85,28 @@ def gradient_of(
             return slopes(losses.sum(), mine), losses.detach(), moved
 
     return gradient
+
+
+_SHARED = 4  # torch goes back to eager, without an error, where code was compiled 8 times
+_compiled = itertools.count()
+
+
+@lru_cache(maxsize=1)
+def _renewed(code: CodeType, age: int) -> CodeType:
+    return code.replace()
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile a function for the shapes that it is given, whatever was compiled before.
+
+    Neighbours share what is compiled where their graphs are the same, as chunks of one run do.
+    """
+
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    call.__code__ = _renewed(call.__code__, next(_compiled) // _SHARED)
+    return torch.compile(call, dynamic=False)
 
 
 def slopes(loss: Tensor, mine: Tensors) -> list[Tensor]:
