@@ -124,7 +124,8 @@ def attempt(name: str) -> dict[str, Any]:
                 python = locked(name)
         outcome = "passed"
     except subprocess.CalledProcessError as error:
-        return {"environment": name, "outcome": f"failed: {error.cmd}"}
+        words = [Path(word).name for word in error.cmd]  # no path of this machine
+        return {"environment": name, "outcome": f"failed: {' '.join(words)}"}
     program = f"import importlib.metadata as m; print([m.version(n) for n in {SHOWN}])"
     program += "; import platform; print(platform.python_version())"
     done = subprocess.run([python, "-c", program], capture_output=True, text=True, check=True)
