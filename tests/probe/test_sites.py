@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
+import actnorm as an
 from actnorm.probe import probe
 
 
@@ -224,3 +225,21 @@ def test_replicas_on_another_axis():
     torch.testing.assert_close(units["input_mean"], x.detach().double().mean(0))
     slope = 1 - torch.tanh(x.detach()).double() ** 2
     torch.testing.assert_close(units["gradient_mean"], slope.mean(0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_that_records_can_be_pickled():
+    torch.manual_seed(0)
+    x, y = torch.randn(40, 6), torch.randint(3, (40,))
+    split = an.data.Split(*((x[a:b], y[a:b]) for a, b in ((0, 24), (24, 32), (32, 40))))
+    run = an.train(
+        lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)),
+        split,
+        steps=3,
+        batch_size=8,
+        optimizer=an.sgd(0.1),
+        replicas=2,
+        every=2,
+        record=an.probe,
+    )
+    for twin in (pickle.loads(pickle.dumps(run)), copy.deepcopy(run)):
+        assert [repr(r.context) for r in twin.records] == [repr(r.context) for r in run.records]
