@@ -295,3 +295,17 @@ def test_whole_numbers_of_numpy_are_counts():
     assert estimate.scale == math.inf
     with pytest.raises(TypeError, match=r"batch_sizes must be a whole number, not 1\.5"):
         gradients.noise_scale(8.0, 1.0, batch_sizes=(1.5, 4))
+
+
+def test_models_and_data_on_two_devices_are_named(elsewhere):
+    cpu = {"device": "cpu"}
+    inputs, targets = torch.ones(3, 6, **cpu), torch.zeros(3, dtype=torch.int64, **cpu)
+    with pytest.raises(ValueError, match="must lie on one device, not cpu, meta: "):
+        gradients.per_sample(nn.Linear(6, 4), inputs, targets)
+
+    class Fails(nn.Linear):
+        def forward(self, x):
+            raise RuntimeError("its own fault")
+
+    with pytest.raises(RuntimeError, match=r"^its own fault$"):
+        gradients.per_sample(Fails(6, 4, **cpu), inputs, targets)

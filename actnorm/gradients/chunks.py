@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,9 +48,10 @@ def survey(model: nn.Module, input: Tensor, target: Tensor, loss: Loss) -> Surve
     own = stateless.tensors(model)
     copies = {name: value.detach().clone() for name, value in own.items()}
     x, y = input.clone(), target.clone()
-    devices = {value.device for value in (x, *copies.values()) if value.is_cuda}
+    devices = {value.device for value in (x, y, *copies.values())}
     with (
-        torch.random.fork_rng(list(devices)),
+        _on_one(devices),
+        torch.random.fork_rng([device for device in devices if device.type == "cuda"]),
         stateless.untouched(model),
         stateless.Watch() as watch,
         _Uses() as uses,
@@ -74,6 +75,20 @@ def survey(model: nn.Module, input: Tensor, target: Tensor, loss: Loss) -> Surve
         stateless.written(x, input) or stateless.written(y, target),
         watch.embeds,
     )
+
+
+@contextmanager
+def _on_one(devices: set[torch.device]) -> Iterator[None]:
+    """Say so where what fails lies on several devices; a model may well bring it together."""
+    try:
+        yield
+    except RuntimeError as error:
+        if len(devices) == 1:
+            raise
+        found = ", ".join(sorted(map(str, devices)))
+        raise ValueError(
+            f"model, inputs and targets must lie on one device, not {found}: {error}"
+        ) from error
 
 
 def trains(value: Tensor) -> bool:

@@ -67,6 +67,37 @@ def moments(model: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Any]
     return vars(gradients.moments(model.eval(), inputs, targets, chunk=20))
 
 
+class Fetching(nn.Sequential):
+    """Brings its inputs to its own device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.to(next(self.parameters()).device))
+
+
+def fetched(device: torch.device) -> float:
+    model, inputs, targets = sample(PROBLEMS["mlp, sgd"], torch.float64)
+    model = Fetching(model)
+    here = moments(model, inputs, targets)
+    return apart(moments(model.to(device), inputs, targets.to(device)), here)
+
+
+def apart_from_the_model(device: torch.device) -> float:
+    """Return how many times a model on the card takes data on the CPU, or fails unnamed."""
+    model, inputs, targets = sample(PROBLEMS["mlp, sgd"], torch.float64)
+    model, unnamed = model.to(device), 0
+    there = inputs.to(device), targets.to(device)
+    for data in ((inputs, targets), (there[0], targets), (inputs, there[1])):
+        if device == CPU:
+            break
+        try:
+            gradients.moments(model, *data)
+        except ValueError as error:
+            unnamed += "must lie on one device, not" not in str(error)
+        else:
+            unnamed += 1
+    return float(unnamed)
+
+
 def scales(model: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Any]:
     """Return sign coherence, relative noise and the noise scale."""
     found = gradients.moments(model.eval(), inputs, targets)
@@ -134,6 +165,10 @@ def checks(device: torch.device) -> Iterator[Check]:
             measure = partial(on_both, device, function, PROBLEMS[name], torch.float64)
             title = function.__name__.replace("_", " ")
             yield Check(f"gradients: {title}, {name}", "card and CPU, float64", EXACT, measure)
+    unnamed, elsewhere = "errors that name no device", partial(apart_from_the_model, device)
+    yield Check("gradients: data elsewhere, mlp", unnamed, 0, elsewhere)
+    both = "card and CPU, float64"
+    yield Check("gradients: data fetched, mlp", both, EXACT, partial(fetched, device))
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         kind = str(dtype).removeprefix("torch.")
         compared = "24 activations, slopes and modules, far out too"
