@@ -140,7 +140,7 @@ def theory(device: torch.device) -> float:
         descent = an.descent.least_squares(features.to(place), targets.to(place))
         return {
             "expectation": an.gaussian.expectation(lambda x: there(x) ** 2, 0.3),
-            "of a module": an.gaussian.expectation(nn.PReLU().to(place), 0.3),
+            "of a module": an.gaussian.expectation(nn.PReLU().to(place, torch.float64), 0.3),
             "two": an.gaussian.expectation2(there, 0.5),
             "moments": vars(an.gaussian.moments(there, 0.3)),
             "eigenvalues": descent.eigenvalues,
