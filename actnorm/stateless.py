@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 Slot = dict[str, Any]
 _ABSENT = object()
+_USUAL = vars(nn.Module()).keys()  # hooks and the like, most often empty
 _CONTAINERS = {dict, OrderedDict, defaultdict, list, set, deque}
 
 
@@ -88,31 +89,46 @@ def numbers(model: nn.Module) -> dict[str, float]:
     }
 
 
-def caller(model: nn.Module) -> Callable[..., tuple[Any, dict[str, Tensor]]]:
+def caller(
+    model: nn.Module, *, attributes: bool = True
+) -> Callable[..., tuple[Any, dict[str, Tensor]]]:
     """Return ``call(tensors, function, *args)``: ``function(model, *args)`` on tensors by name.
 
     A call returns its result and, by name and without their graph, the tensors that were assigned
-    to buffers and attributes meanwhile. After it the module holds its own tensors.
+    to buffers and (unless told not to look) attributes meanwhile. After it the module holds its
+    own tensors.
     """
-    slots, named = _slots(model), names(model)
-    homes: dict[str, list[tuple[Slot, str]]] = {}
-    for where, slot, key, _ in _held(model):
-        homes.setdefault(named[where], []).append((slot, key))
+    named = names(model)
+    homes: dict[str, list[tuple[Slot, str, Tensor]]] = {}
+    for where, slot, key, own in _held(model):
+        homes.setdefault(named[where], []).append((slot, key, own))
+    looked = [
+        (path and f"{path}.", slot)
+        for path, module in model.named_modules()
+        for slot in ((module._buffers, vars(module)) if attributes else (module._buffers,))
+        if slot or attributes
+    ]
 
     def call(tensors: dict[str, Tensor], function: Callable, *args: Any) -> Any:
-        before = [(prefix, slot, dict(slot)) for prefix, slot in slots]
+        for name in tensors.keys() - homes.keys():
+            slot, key = place(model, name)
+            homes[name] = [(slot, key, slot.get(key, _ABSENT))]
+        before = [dict(slot) for _, slot in looked]
         for name, value in tensors.items():
-            for slot, key in homes.get(name) or [place(model, name)]:
+            for slot, key, _ in homes[name]:
                 slot[key] = value
         left = {}
         try:
             result = function(model, *args)
         finally:
-            for prefix, slot, own in before:
+            for (prefix, slot), own in zip(looked, before, strict=True):
                 for key, value in list(slot.items()):
                     if isinstance(value, Tensor) and value is not own.get(key):
                         left[named.get(prefix + key, prefix + key)] = value
                         _put(slot, key, own.get(key, _ABSENT))
+            for name in tensors:
+                for slot, key, own in homes[name]:
+                    _put(slot, key, own)
         return result, {
             name: value.detach()
             for name, value in left.items()
@@ -124,7 +140,7 @@ def caller(model: nn.Module) -> Callable[..., tuple[Any, dict[str, Tensor]]]:
 
 def _put(slot: Slot, key: str, value: Any) -> None:
     if value is _ABSENT:
-        del slot[key]
+        slot.pop(key, None)
     else:
         slot[key] = value
 
@@ -137,13 +153,20 @@ def written(copy: Tensor, original: Tensor) -> bool:
 @contextmanager
 def untouched(*models: nn.Module) -> Iterator[None]:
     """Give modules their attributes back, and the lists and dictionaries there their contents."""
-    found = [vars(module) for model in models for module in model.modules()]
+    found: list[Any] = [vars(module) for model in models for module in model.modules()]
+    inside = [
+        value
+        for attributes in found
+        for key, value in attributes.items()
+        if type(value) in _CONTAINERS and (value or key not in _USUAL)
+    ]
     known = {id(container) for container in found}
-    for container in found:  # which grows
-        for value in container.values() if isinstance(container, dict) else container:
-            if type(value) in _CONTAINERS and id(value) not in known:
-                known.add(id(value))
-                found.append(value)
+    for container in inside:  # which grows
+        if id(container) not in known:
+            known.add(id(container))
+            found.append(container)
+            parts = container.values() if isinstance(container, dict) else container
+            inside += [part for part in parts if type(part) in _CONTAINERS]
     kept = [container.copy() for container in found]
     try:
         yield

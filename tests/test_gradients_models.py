@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from actnorm import gradients, stateless
 
@@ -87,11 +88,12 @@ class Writes(nn.Module):
 class Complex(nn.Module):
     def __init__(self):
         super().__init__()
-        self.inner = nn.Linear(6, 4, dtype=torch.complex128)
+        self.inner = nn.Linear(6, 5, dtype=torch.complex128)
+        self.outer = nn.Linear(5, 4, dtype=torch.complex128)
         self.scale = nn.Parameter(torch.randn(4, dtype=torch.complex128))
 
     def forward(self, x):
-        return (self.inner(x.to(torch.complex128)) * self.scale).abs()
+        return (self.outer(self.inner(x.to(torch.complex128))) * self.scale).abs()
 
 
 class Words(nn.Module):
@@ -186,6 +188,26 @@ def test_any_model_is_the_loop_and_is_left_as_it_was(name, chunk):
     pickle.dumps(model)
 
 
+def test_dropout_draws_as_vmap_does_and_no_more():
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 4)).double(), torch.randn(5, 6)
+    inputs, targets = inputs.double(), torch.randint(4, (5,))
+    weight = model[1].weight.detach()
+
+    def loss(weight, x, y):
+        x = F.dropout(x[None], 0.5)
+        return F.cross_entropy(F.linear(x, weight, model[1].bias.detach()), y[None])
+
+    torch.manual_seed(1)
+    gradient = torch.func.vmap(torch.func.grad(loss), (None, 0, 0), randomness="different")
+    expected = gradient(weight, inputs, targets)
+    torch.manual_seed(1)
+    torch.testing.assert_close(gradients.per_sample(model, inputs, targets)["1.weight"], expected)
+    torch.manual_seed(1)
+    mean = gradients.moments(model, inputs, targets).mean["1.weight"]
+    torch.testing.assert_close(mean, expected.mean(0))
+
+
 PENALTIES = {
     "all": lambda model: sum(p.square().sum() for p in model.parameters()),
     "one": lambda model: model[0].weight.abs().sum(),
@@ -234,7 +256,7 @@ class Item(nn.Linear):
 
 class Checkpoint(nn.Linear):
     def forward(self, x):
-        return torch.utils.checkpoint.checkpoint(super().forward, x, use_reentrant=False)
+        return checkpoint(super().forward, x, use_reentrant=False)
 
 
 @pytest.mark.parametrize("call", [gradients.per_sample, gradients.moments])

@@ -10,6 +10,7 @@ import torch
 from loops import SEED, assert_same, blobs, mlp, plain
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from actnorm import replicas as rp
 from actnorm.data import Split
@@ -32,9 +33,10 @@ def tokens(generator: torch.Generator) -> Split:
 
 
 class _Rule(torch.autograd.Function):
-    """The identity, whose rule for vmap multiplies some replicas by 1.1."""
+    """The identity, whose rule for vmap multiplies some replicas by a factor."""
 
     generate_vmap_rule = False
+    factor = 1.1
 
     @staticmethod
     def forward(x, wrong):
@@ -48,10 +50,10 @@ class _Rule(torch.autograd.Function):
     def backward(ctx, g):
         return g, None
 
-    @staticmethod
-    def vmap(info, in_dims, x, wrong):
+    @classmethod
+    def vmap(cls, info, in_dims, x, wrong):
         x = x.movedim(in_dims[0], 0).clone()
-        x[wrong] *= 1.1
+        x[wrong] *= cls.factor
         return x, 0
 
 
@@ -113,6 +115,52 @@ def test_a_wrong_gradient_is_refused_by_the_parameters_name(wrong):
 def test_in_what_draws_a_wrong_rule_is_found_in_eval_mode():
     with pytest.raises(ValueError, match=r"output of 2, a Layer"):
         train(lambda: between(nn.Dropout(0.5), Layer(_Rule, [-1])).double(), blobs())
+
+
+class Single(nn.Module):
+    """Runs in single precision only."""
+
+    def forward(self, x):
+        return x @ torch.eye(4)
+
+
+def test_where_float64_cannot_decide_only_what_is_far_off_is_refused(monkeypatch):
+    def build():
+        return between(Single(), Layer(_Rule, [-1]))
+
+    with pytest.raises(ValueError, match=r"output of 2, a Layer"):
+        train(build, blobs(dtype=torch.float32))
+    monkeypatch.setattr(_Rule, "factor", 1.01)
+    train(build, blobs(dtype=torch.float32))
+    with pytest.raises(ValueError, match=r"output of 1, a Layer"):
+        train(lambda: between(Layer(_Rule, [-1])), blobs(dtype=torch.float32))
+
+
+class Count(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.seen = 0, []
+
+    def forward(self, x):
+        self.calls += 1
+        self.seen.append(x)
+        self.last = x
+        return x * self.calls
+
+
+def test_a_refusal_leaves_the_networks_as_they_were():
+    networks = []
+
+    def build():
+        networks.append(between(Count(), Layer(_Rule, slice(1, None))).double())
+        return networks[-1]
+
+    with pytest.raises(ValueError, match=r"output of 2, a Layer"):
+        train(build, blobs())
+    for network in networks:
+        assert (network[1].calls, network[1].seen) == (0, [])
+        assert not hasattr(network[1], "last")
+        assert network.training
 
 
 def test_what_draws_in_eval_mode_too_is_not_compared():
@@ -320,9 +368,7 @@ class Checkpoint(nn.Module):
         self.inner = nn.Linear(4, 4)
 
     def forward(self, x):
-        return torch.utils.checkpoint.checkpoint(
-            lambda z: self.inner(z).tanh(), x, use_reentrant=False
-        )
+        return checkpoint(lambda z: self.inner(z).tanh(), x, use_reentrant=False)
 
 
 @pytest.mark.parametrize(
@@ -330,7 +376,7 @@ class Checkpoint(nn.Module):
     [
         (Item, r"1 \(Item\)"),
         (Mask, r"1 \(Mask\)"),
-        (Checkpoint, r"1\.inner \(Linear\)"),
+        (Checkpoint, r"1(\.inner)? \(\w+\)"),
         (partial(nn.BatchNorm1d, 4, momentum=None), r"1 \(BatchNorm1d\)"),
     ],
 )

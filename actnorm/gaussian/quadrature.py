@@ -81,12 +81,13 @@ def with_slope(act: Activation | str) -> Activation:
 
 
 def _exact(f: Any) -> Any:
-    """Return f, a module with parameters as a copy in float64 on the CPU."""
+    """Return f, a module with numbers of its own as a copy in float64 on the CPU."""
     if isinstance(f, Activation):
         function = _exact(f.function)
         return f if function is f.function else replace(f, function=function)
-    if isinstance(f, nn.Module) and any(
-        p.dtype != torch.float64 or p.device.type != "cpu" for p in f.parameters()
+    held = [*f.parameters(), *f.buffers()] if isinstance(f, nn.Module) else []
+    if any(
+        v.is_floating_point() and (v.dtype, v.device.type) != (torch.float64, "cpu") for v in held
     ):
         return deepcopy(f).to("cpu", torch.float64)
     return f
@@ -105,6 +106,8 @@ def values_at(f: Callable[[Any], Any], x: Tensor) -> Tensor:
                 y = f(x.clone())
     except RuntimeError as error:
         raise ValueError(f"f must be elementwise, in float64: {error}") from error
+    if y.is_complex() if isinstance(y, Tensor) else np.iscomplexobj(y):
+        raise ValueError("f must be real, but gave complex numbers")
     y = exactly(y).detach().clone()
     if y.ndim and y.shape != x.shape:
         came = tuple(y.shape)

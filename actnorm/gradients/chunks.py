@@ -27,6 +27,11 @@ class Survey:
 
     Attributes
     ----------
+    call
+        `stateless.caller` of the model.
+    own, trained
+        Every tensor that the model holds, by name; the parameters among them that require
+        gradients, detached.
     linears
         Weight to bias, by name, of linear layers used once, on a vector, and nowhere else.
     moved
@@ -37,6 +42,9 @@ class Survey:
         Whether embeddings run under `stateless.Embeddings`.
     """
 
+    call: Callable
+    own: dict[str, Tensor]
+    trained: dict[str, Tensor]
     linears: dict[str, str | None]
     moved: frozenset[str]
     writes: bool
@@ -45,35 +53,38 @@ class Survey:
 
 def survey(model: nn.Module, input: Tensor, target: Tensor, loss: Loss) -> Survey:
     """Run one sample ``(1, ...)`` on copies of all tensors, and leave everything as it was."""
-    own = stateless.tensors(model)
-    copies = {name: value.detach().clone() for name, value in own.items()}
+    call, own = stateless.caller(model), stateless.tensors(model)
+    detached = {name: value.detach() for name, value in own.items()}
+    trains = {n for n, v in own.items() if isinstance(v, nn.Parameter) and v.requires_grad}
+    copies = {name: value.clone() for name, value in detached.items()}
     x, y = input.clone(), target.clone()
     devices = {value.device for value in (x, y, *copies.values())}
     with (
         _on_one(devices),
         torch.random.fork_rng([device for device in devices if device.type == "cuda"]),
         stateless.untouched(model),
-        stateless.Watch() as watch,
         _Uses() as uses,
     ):
-        value, moved = stateless.caller(model)(copies, _loss_of(loss), x, y)
+        value, moved = call(copies, _loss_of(loss), x, y)
     if value.ndim:
         raise ValueError(f"loss must return a scalar, not shape {tuple(value.shape)}")
     if value.is_complex():
         raise ValueError(f"loss must return a real scalar, not one of {value.dtype}")
-    trained = {name: value for name, value in own.items() if trains(value)}
-    for name, value in trained.items():
-        if uses.count[id(value)]:
+    for name in trains:
+        if uses.count[id(own[name])]:
             raise ValueError(
                 f"loss and model must reach {name} through the model: one of them holds it itself"
             )
-    rest = own.keys() - trained.keys()
+    rest = own.keys() - trains
     changed = {name for name in rest if stateless.written(copies[name], own[name])}
     return Survey(
-        uses.plain_linears({id(copies[name]): name for name in trained}),
-        frozenset(changed | moved.keys() & rest),
-        stateless.written(x, input) or stateless.written(y, target),
-        watch.embeds,
+        call=call,
+        own=own,
+        trained={name: value for name, value in detached.items() if name in trains},
+        linears=uses.plain_linears({id(copies[name]): name for name in trains}),
+        moved=frozenset(changed | moved.keys() & rest),
+        writes=stateless.written(x, input) or stateless.written(y, target),
+        embeds=uses.embeds,
     )
 
 
@@ -91,11 +102,6 @@ def _on_one(devices: set[torch.device]) -> Iterator[None]:
         ) from error
 
 
-def trains(value: Tensor) -> bool:
-    """Return whether a tensor of a model is a parameter that requires a gradient."""
-    return isinstance(value, nn.Parameter) and value.requires_grad
-
-
 def chunks(
     model: nn.Module,
     inputs: Tensor,
@@ -106,9 +112,8 @@ def chunks(
     taps: dict[str, str | None],
 ) -> Iterator[Chunk]:
     """Yield, chunk after chunk, per-sample gradients, and (δ, a) of the tapped linear layers."""
-    own = stateless.tensors(model)
-    tapped = taps.keys() | set(taps.values())
-    formed = {n: v.detach() for n, v in own.items() if trains(v) and n not in tapped}
+    own, tapped = seen.own, taps.keys() | set(taps.values())
+    formed = {name: value for name, value in seen.trained.items() if name not in tapped}
     # Below, vmap writes to what a recurrent layer makes of its weights: they must be batched.
     recurrent = _recurrent(model)
     state = {n: own[n].detach() for n in own if n in seen.moved or n in recurrent - formed.keys()}
@@ -116,14 +121,13 @@ def chunks(
     names = {id(own[name]): name for name in taps}
     held = sum(v.numel() for v in (*formed.values(), *(state[n] for n in seen.moved)))
     size = chunk or max(1, min(1024, 2**24 // max(1, held)))
-    call = stateless.caller(model)
 
     def one(formed: dict, shifts: dict, state: dict, x: Tensor, y: Tensor) -> tuple:
         with ExitStack() as modes:
             tap = modes.enter_context(_Tap(names, shifts))
             if seen.embeds:
                 modes.enter_context(stateless.Embeddings())
-            value, _ = call(formed | state, _loss_of(loss), x[None], y[None])
+            value, _ = seen.call(formed | state, _loss_of(loss), x[None], y[None])
         return value, tap.inputs
 
     axes = {name: 0 if name in recurrent else None for name in formed}, None, 0, 0, 0
@@ -145,13 +149,14 @@ def chunks(
 
 def _recurrent(model: nn.Module) -> set[str]:
     """Return the names of the tensors of recurrent layers and cells."""
-    named = stateless.names(model)
+    kinds = nn.RNNBase, nn.RNNCellBase
+    layers = [(path, m) for path, m in model.named_modules() if isinstance(m, kinds)]
+    named = stateless.names(model) if layers else {}
     return {
         named[f"{path}.{key}" if path else key]
-        for path, module in model.named_modules()
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase)
-        for key in module._parameters
-        if module._parameters[key] is not None
+        for path, layer in layers
+        for key, value in layer._parameters.items()
+        if value is not None
     }
 
 
@@ -180,7 +185,7 @@ class _Tap(TorchFunctionMode):
         return out
 
 
-class _Uses(TorchFunctionMode):
+class _Uses(stateless.Watch):
     """Counts the uses of tensors, by id, and keeps the linear layers applied to one vector."""
 
     def __init__(self) -> None:
@@ -194,7 +199,7 @@ class _Uses(TorchFunctionMode):
             a, weight, bias = _linear(*args, **(kwargs or {}))
             if a.ndim == 2 and len(a) == 1:
                 self.linears.append((id(weight), None if bias is None else id(bias)))
-        return func(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
 
     def plain_linears(self, names: dict[int | None, str | None]) -> dict[str, str | None]:
         """Map weight to bias for linear layers used once, on vectors, and nowhere else."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from actnorm import stateless, streams
-from actnorm.gradients.chunks import Loss, chunks, survey, trains
+from actnorm import streams
+from actnorm.gradients.chunks import Loss, chunks, survey
 
 
 def per_sample(
@@ -64,7 +64,8 @@ class Moments:
     Attributes
     ----------
     mean, variance
-        From the name of each parameter to a tensor of its shape. The variance divides by n.
+        From the name of each parameter to a tensor of its shape, and of its type where the numbers
+        fit: squares of 1e-25 stay float64. The variance divides by n; it is real.
     squared_norms
         ``(n,)``: |g_i|² of each sample's gradient, over all parameters.
     """
@@ -94,8 +95,7 @@ def moments(
     """
     chunk = _checked(model, inputs, targets, chunk)
     seen = survey(model, inputs[:1], targets[:1], loss)
-    own = stateless.tensors(model)
-    parameters = {name: value.detach() for name, value in own.items() if trains(value)}
+    parameters = seen.trained
     first = {name: wide(torch.zeros_like(p)) for name, p in parameters.items()}
     second = {name: squared(total) for name, total in first.items()}
     norms = []
@@ -124,8 +124,8 @@ def moments(
             total.addcmul_(part, part, value=-1)
         total.clamp_min_(0)
     return Moments(
-        mean={name: _fit(mean[name], p.dtype) for name, p in parameters.items()},
-        variance={name: _fit(variance[name], p.dtype.to_real()) for name, p in parameters.items()},
+        mean=_fitted(mean, {name: p.dtype for name, p in parameters.items()}),
+        variance=_fitted(variance, {name: p.dtype.to_real() for name, p in parameters.items()}),
         squared_norms=squared_norms,
     )
 
@@ -149,11 +149,16 @@ def squared(value: Tensor) -> Tensor:
     return value * value
 
 
-def _fit(value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a tensor in this type, unless its numbers are too small or too large for it."""
-    size, limits = value.abs(), torch.finfo(dtype)
-    lost = (size > limits.max) | ((size < limits.tiny) & (size > 0))
-    return value if lost.any() else value.to(dtype)
+def _fitted(values: dict[str, Tensor], dtypes: dict[str, torch.dtype]) -> dict[str, Tensor]:
+    """Return tensors in these types, but for those whose numbers do not fit: they stay wide."""
+    sizes = [value.abs() if value.is_complex() else value for value in values.values()]
+    peaks = torch.stack([torch.maximum(size.amax(), -size.amin()) for size in sizes])
+    fitted = {}
+    for (name, value), peak in zip(values.items(), peaks.cpu().tolist(), strict=True):
+        limits = torch.finfo(dtypes[name])
+        fits = peak == 0 or limits.tiny / limits.eps < peak < limits.max
+        fitted[name] = value.to(dtypes[name]) if fits else value
+    return fitted
 
 
 def _checked(model: nn.Module, inputs: Tensor, targets: Tensor, chunk: int | None) -> int | None:

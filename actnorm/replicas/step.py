@@ -51,14 +51,14 @@ def gradient_of(
     It returns the gradients, the losses, and what the forward assigned. With ``embeds``,
     embeddings run under `stateless.Embeddings`.
     """
-    call = stateless.caller(network)
+    call = stateless.caller(network, attributes=not compile)
 
     def scalar(batch: Part, noise: Part, model: nn.Module) -> Tensor:
         with stateless.Embeddings() if embeds else nullcontext():
             return scalar_of(loss, model, batch, noise)
 
     def value(mine: Tensors, rest: Tensors, batch: Part, noise: Part) -> tuple[Tensor, Tensors]:
-        return call(mine | rest, partial(scalar, batch, noise))
+        return call({**mine, **rest}, partial(scalar, batch, noise))
 
     def alone(mine: Tensors, rest: Tensors, batch: Part, noise: Part) -> tuple:
         def both(model: nn.Module) -> tuple[list[Tensor], Tensor]:
