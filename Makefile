@@ -33,7 +33,7 @@ matrix: .venv/ready
 # On a bare machine with a card: no environment is made, PYTHON's own CUDA build of torch runs.
 DEVICE ?= cuda
 gpu:
-	@PYTHONPATH=. $(PYTHON) -m benchmarks.gpu --device $(DEVICE) \
+	@PYTHONPATH=.:$$PYTHONPATH $(PYTHON) -m benchmarks.gpu --device $(DEVICE) \
 	$(if $(filter cpu%,$(DEVICE)),--brief,--out benchmarks/results/gpu.json)
 
 .venv/ready: pyproject.toml constraints.txt

@@ -89,24 +89,25 @@ def _wide(table: str) -> nodes.raw:
 
 
 class Benchmarks(Directive):
-    """``{benchmarks} name``: a table of ``benchmarks/results/name.json``."""
+    """``{benchmarks} name``: the rows of ``benchmarks/results/name.json``, or of ``name key``."""
 
     required_arguments = 1
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         env = self.state.document.settings.env
         path = Path(env.srcdir, "benchmarks", "results", f"{self.arguments[0]}.json")
         env.note_dependency(str(path))
         report = json.loads(path.read_text(encoding="utf-8"))
-        rows = pd.DataFrame(report["rows"])
+        rows = pd.DataFrame(report[self.arguments[1] if self.arguments[1:] else "rows"])
         table = rows.to_html(
             index=False, border=0, classes="an-table", float_format="{:.3g}".format, na_rep=""
         )
         note = ""
         if "torch" in report:
             note = (
-                f"<p><small>torch {report['torch']}, {report['threads']} thread,"
-                f" load average at the end {report['load'][0]}.</small></p>"
+                f"<p><small>{report.get('device', 'CPU')}, torch {report['torch']}, threads:"
+                f" {report['threads']}, load average {report['load'][0]}.</small></p>"
             )
         return [
             nodes.raw("", f'{marks.style()}<div class="an-wide">{table}</div>{note}', format="html")

@@ -33,6 +33,15 @@ def chosen(device: Device | None) -> torch.device:
     return here.device
 
 
+def chunk(device: torch.device) -> int:
+    """Return how many replicas keep a device busy.
+
+    A card is bound by launches for small networks: on an H100, 1024 of them train eight times as
+    fast as 64 of them sixteen times over.
+    """
+    return 64 if device.type == "cpu" else 1024
+
+
 def drawing() -> AbstractContextManager:
     """Make tensors on the CPU, where streams draw, whatever torch's default device."""
     return nullcontext() if torch.empty(0).device.type == "cpu" else torch.device("cpu")

@@ -40,7 +40,7 @@ def train(
     record: Callable[[nn.Module], AbstractContextManager] | None = None,
     device: Device | None = None,
     compile: bool = False,
-    chunk: int = 64,
+    chunk: int | None = None,
 ) -> Run:
     """Train one network per replica, all at once.
 
@@ -97,7 +97,8 @@ def train(
     compile
         Compile loss and gradient of the stack as one graph: for long runs of dense layers.
     chunk
-        Most replicas that are trained together; bounds the memory.
+        Most replicas that are trained together; bounds the memory. 64 on a CPU, which is busy by
+        then, and 1024 elsewhere by default.
 
     Raises
     ------
@@ -106,7 +107,8 @@ def train(
         that differ in shapes or settings between replicas or share what is trained, what torch
         cannot run under `torch.vmap`, and what is among others not what it is alone are refused.
     """
-    steps, chunk = streams.whole("steps", steps), streams.whole("chunk", chunk)
+    steps, device = streams.whole("steps", steps), on.chosen(device)
+    chunk = on.chunk(device) if chunk is None else streams.whole("chunk", chunk)
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be positive, not {clip}")
     if evaluate is None and loss is None and turns is None:
@@ -129,7 +131,7 @@ def train(
         evaluate=evaluate,
         every=steps if every is None else streams.whole("every", every),
         record=record,
-        device=on.chosen(device),
+        device=device,
         compile=compile,
     )
     return _run(protocol, chunk)

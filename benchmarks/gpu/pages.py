@@ -54,7 +54,8 @@ def run(report: Report, device: torch.device, names: list[str]) -> None:
 
 def verify(page: str, device: torch.device, limit: float) -> dict | None:
     """Return how a page fared on a device, or nothing where it took longer than the limit."""
-    environment = os.environ | {"ACTNORM_DEVICE": str(device), "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"ACTNORM_DEVICE": str(device), "PYTHONPATH": path}
     start = time.monotonic()
     try:
         done = subprocess.run(
