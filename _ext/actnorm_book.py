@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import charts
+import lean
 import pandas as pd
-import vl_convert
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from outcomes import Outcomes
@@ -19,6 +18,7 @@ from sphinx.util.osutil import relative_uri
 
 from actnorm import evidence
 from actnorm.evidence import cards, listing, marks
+
 
 
 class Ledger(Directive):
@@ -136,13 +136,6 @@ class Records(Directive):
         return [_wide(table)]
 
 
-def write_vega(app: Sphinx, _: Exception | None) -> None:
-    """Serve the charting library from the site, as one classic script that keeps its names."""
-    bundle = Path(app.outdir, "_static", "vega.js")
-    if not bundle.exists():
-        bundle.write_text(f"(()=>{{{vl_convert.javascript_bundle()}}})();", encoding="utf-8")
-
-
 def write_404(app: Sphinx, _: Exception | None) -> None:
     """Write the page for addresses that lead nowhere; it stands alone, wherever it is served."""
     home = app.config.html_baseurl or "/"
@@ -150,33 +143,13 @@ def write_404(app: Sphinx, _: Exception | None) -> None:
     Path(app.outdir, "404.html").write_text(page.replace("{{ home }}", home), encoding="utf-8")
 
 
-EXPLORABLE = re.compile(
-    r'(<div class="explorable"[^>]*>)(</div>\s*<script>\s*\(async .*?const spec = )(.*?);\n',
-    re.DOTALL,
-)
-
-
-def _with_picture(match: re.Match[str]) -> str:
-    """Put a still picture where the chart will be, for readers whose browser runs no scripts."""
-    return f"{match[1]}{_picture(match[3])}{match[2]}{match[3]};\n"
-
-
-@lru_cache
-def _picture(spec: str) -> str:
-    return vl_convert.vegalite_to_svg(json.loads(spec))
-
-
 def page_context(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Leave Thebe out, whose scripts come from elsewhere; bring Vega where a page needs it."""
-    context["script_files"] = [
-        script
-        for script in context["script_files"]
-        if "thebe" not in (getattr(script, "filename", None) or "")
-        and "thebe" not in str(getattr(script, "attributes", {}).get("body", ""))
-    ]
-    if 'class="explorable"' in context.get("body", ""):
-        context["body"] = EXPLORABLE.sub(_with_picture, context["body"])
+    """Bring what a page uses and nothing else, and pictures where charts will be."""
+    lean.drop_libraries(context)
+    body = context.get("body", "")
+    if 'class="explorable"' in body:
         context["script_files"].append("_static/vega.js")
+    context["body"] = charts.with_pictures(body)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -188,8 +161,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("records", Records)
     app.add_directive("outcomes", Outcomes)
+    app.connect("config-inited", lean.mathjax_in_parts)
     app.connect("html-page-context", page_context, priority=900)
-    app.connect("build-finished", write_vega)
+    app.connect("build-finished", charts.write_vega)
     app.connect("build-finished", write_404)
+    app.connect("build-finished", lean.draw_icons, priority=900)
     changed = zlib.crc32(Path(__file__).read_bytes())  # another extension, another environment
     return {"env_version": changed, "parallel_read_safe": True, "parallel_write_safe": True}
