@@ -12,6 +12,7 @@ import lean
 import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
+from drawings import draw_natively
 from outcomes import Outcomes
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
@@ -162,6 +163,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("records", Records)
     app.add_directive("outcomes", Outcomes)
     app.connect("config-inited", lean.mathjax_in_parts)
+    app.connect("doctree-resolved", draw_natively)
     app.connect("html-page-context", page_context, priority=900)
     app.connect("build-finished", charts.write_vega)
     app.connect("build-finished", write_404)
