@@ -20,6 +20,14 @@ from sphinx.util.osutil import relative_uri
 from actnorm import evidence
 from actnorm.evidence import cards, listing, marks
 
+FOLDED = '<summary aria-label="Toggle hidden content">'  # hides what the summary itself says
+FOLD_CONTROL = {
+    "type": "javascript",
+    "javascript": "actnormFold()",
+    "icon": "fas fa-code",
+    "text": "Show all code",
+    "label": "fold-code",
+}
 
 
 class Ledger(Directive):
@@ -147,9 +155,11 @@ def write_404(app: Sphinx, _: Exception | None) -> None:
 def page_context(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """Bring what a page uses and nothing else, and pictures where charts will be."""
     lean.drop_libraries(context)
-    body = context.get("body", "")
+    body = context.get("body", "").replace(FOLDED, "<summary>")
     if 'class="explorable"' in body:
         context["script_files"].append("_static/vega.js")
+    if "tag_hide-input" in body:
+        context["header_buttons"].insert(0, FOLD_CONTROL)
     context["body"] = charts.with_pictures(body)
 
 
