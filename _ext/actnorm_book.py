@@ -16,6 +16,7 @@ from drawings import draw_natively
 from outcomes import Outcomes
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
+from words import explain_words
 
 from actnorm import evidence
 from actnorm.evidence import cards, listing, marks
@@ -174,6 +175,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("outcomes", Outcomes)
     app.connect("config-inited", lean.mathjax_in_parts)
     app.connect("doctree-resolved", draw_natively)
+    app.connect("doctree-resolved", explain_words)
     app.connect("html-page-context", page_context, priority=900)
     app.connect("build-finished", charts.write_vega)
     app.connect("build-finished", write_404)
