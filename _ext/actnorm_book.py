@@ -77,23 +77,6 @@ def effect_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, *
     return [nodes.Text(cards.measured(evidence.claim(problem_id).recorded(part)))], []
 
 
-class ExplorableOf(Directive):
-    """``{explorable-of} page``: the first chart with sliders on a page, shown here too."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        env = self.state.document.settings.env
-        path = Path(env.srcdir, "chapters", self.arguments[0]).with_suffix(".ipynb")
-        env.note_dependency(str(path))
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", ()):
-                text = "".join(output.get("data", {}).get("text/html", ""))
-                if 'class="explorable"' in text:
-                    return [nodes.raw("", text, format="html")]
-        return [self.state.document.reporter.warning(f"no explorable in {path}", line=self.lineno)]
-
-
 def _wide(table: str) -> nodes.raw:
     return nodes.raw("", f'{marks.style()}<div class="an-wide">{table}</div>', format="html")
 
@@ -169,7 +152,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_role("verdict", verdict_role)
     app.add_role("effect", effect_role)
-    app.add_directive("explorable-of", ExplorableOf)
+    app.add_directive("explorable-of", charts.ExplorableOf)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("records", Records)
     app.add_directive("outcomes", Outcomes)

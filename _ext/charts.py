@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import vl_convert
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
 from sphinx.application import Sphinx
 
 READABLE = 9  # px
@@ -19,6 +21,8 @@ EXPLORABLE = re.compile(
     r'(<div class="explorable"[^>]*)>(</div>\s*<script>\s*\(async .*?const spec = )(.*?);\n',
     re.DOTALL,
 )
+SPEC = re.compile(r"(?<=const spec = ).*(?=;\n)")
+MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}  # what could end a script
 # A chart takes the place of its picture, and as much room, so that nothing below it moves; if its
 # own size differs a little, so does the width at which its text can be read.
 KEEP_ROOM = """
@@ -45,6 +49,36 @@ KEEP_ROOM = """
   window.vegaEmbed = Object.assign(keepRoom, embed);
 })();
 """
+
+
+class ExplorableOf(Directive):
+    """``{explorable-of} page``: the first chart with sliders on a page, shown here too.
+
+    ``:panel: 2`` shows that panel alone, of the first chart that has so many.
+    """
+
+    required_arguments = 1
+    option_spec = {"panel": directives.positive_int}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        env = self.state.document.settings.env
+        path = Path(env.srcdir, "chapters", self.arguments[0]).with_suffix(".ipynb")
+        env.note_dependency(str(path))
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", ()):
+                text = "".join(output.get("data", {}).get("text/html", ""))
+                if 'class="explorable"' in text and (shown := self._panel(text)):
+                    return [nodes.raw("", shown, format="html")]
+        return [self.state.document.reporter.warning(f"no explorable in {path}", line=self.lineno)]
+
+    def _panel(self, text: str) -> str:
+        """Return a chart, or the panel of it that is wanted, or nothing where it has too few."""
+        if not (number := self.options.get("panel")):
+            return text
+        spec = json.loads(SPEC.search(text)[0])
+        spec["vconcat"] = spec.get("vconcat", [])[number - 1 : number]
+        alone = json.dumps(spec, sort_keys=True).translate(MARKUP)
+        return SPEC.sub(lambda _: alone, text, count=1) if spec["vconcat"] else ""
 
 
 def write_vega(app: Sphinx, _: Exception | None) -> None:

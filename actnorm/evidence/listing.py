@@ -104,8 +104,8 @@ def ledger_strip(rows: list[dict[str, Any]], ledger: str) -> str:
     lines = "".join(
         _group(groups[verdict], verdict, ledger) for verdict in VERDICTS if verdict in groups
     )
-    rest = f"{waiting} of {len(rows)} claims are registered and not yet measured"
-    more = f'<p class="an-rest"><a href="{ledger}">{rest}</a>.</p>' if waiting else ""
+    rest = f'<p class="an-rest">{waiting} of {len(rows)} are registered, not yet measured.</p>'
+    more = rest if waiting else ""
     return f'{marks.style()}<div class="an-strip">{lines}{more}</div>'
 
 
