@@ -11,10 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 def explain_words(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    """Give every link to a word its definition as title; a word that is not there is a warning."""
-    if PAGE not in app.env.found_docs:
+    """Give every link to a word its definition as title; a word without one is a warning."""
+    if docname == PAGE or PAGE not in app.env.found_docs:
         return
-    uri = app.builder.get_relative_uri(docname, PAGE) if docname != PAGE else ""
+    uri = app.builder.get_relative_uri(docname, PAGE)
     links = [
         link
         for link in doctree.findall(nodes.reference)
@@ -26,7 +26,7 @@ def explain_words(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         if word in found:
             link["reftitle"] = found[word]
         else:
-            logger.warning("%s has no word %r", PAGE, word, location=link)
+            logger.warning("%s defines no word %r", PAGE, word, location=link)
 
 
 def definitions(words: nodes.document) -> dict[str, str]:

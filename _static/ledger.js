@@ -77,7 +77,6 @@ document.addEventListener("DOMContentLoaded", () => {
     claim = wanted.id;
     wanted.open = true;
     wanted.scrollIntoView();
-    wanted.querySelector("summary").focus({preventScroll: true});
   };
 
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -48,15 +48,3 @@ def test_a_chart_is_drawn_wherever_it_is_shown_whatever_it_says(wide, served, de
         assert place.evaluate("element => element.view.signal('c')") == 0.5
     assert not seen.wrong
     page.close()
-
-
-def test_ledger_is_filtered_by_verdict_and_words(wide, served):
-    page = visit(wide, served, "ledger.html").page
-    claims = page.locator(".an-claim")
-    assert claims.count() == 37
-    page.locator(".an-filter input[type=search]").fill("sigmoid")
-    visible = page.locator(".an-claim:visible")
-    assert 0 < visible.count() < 37
-    page.locator(".an-filter select").first.select_option(index=1)
-    assert page.locator(".an-claim:visible").count() <= visible.count()
-    page.close()
