@@ -53,10 +53,14 @@ def native(text: str, alt: str, prefix: str) -> tuple[str, set[str]]:
             if kind in ("style", "metadata") or _is_paper(parent, child):
                 parent.remove(child)
     _shorten_names(root, prefix)
-    white = any(_text_size(e) and "#ffffff" in e.get("style", "") for e in root.iter())
+    grounds = [box for element in root.iter() if (box := _ground(element))]
+    labels = {element for element in root.iter() if _lies_on(element, grounds)}
     dim: set[str] = set()
     for element in root.iter():
-        _paint(element, dim, keep_fills=white)
+        if element in labels:
+            element.set("style", element.get("style", "fill:#000"))
+        else:
+            _paint(element, dim, keep_fills=bool(labels))
         for name in ("d", "x", "y", "width", "height", "transform"):
             if name in element.attrib:
                 element.set(name, _rounded(element.get(name, "")))
@@ -103,7 +107,7 @@ def _shorten_names(root: ET.Element, prefix: str) -> None:
 
 
 def _paint(element: ET.Element, dim: set[str], *, keep_fills: bool) -> None:
-    """Replace the colors of an element by those of the page; white text lies on a filled shape."""
+    """Replace the colors of an element by those of the page; white text lies on something."""
     is_text = _text_size(element) is not None
     declared = []
     for name, value in re.findall(r"([\w-]+): *([^;]+)", element.attrib.pop("style", "")):
@@ -112,6 +116,36 @@ def _paint(element: ET.Element, dim: set[str], *, keep_fills: bool) -> None:
         declared.append(f"{name}:{_rounded(value)}")
     if declared:
         element.set("style", ";".join(declared))
+
+
+Box = tuple[float, float, float, float]
+
+
+def _ground(element: ET.Element) -> Box | None:
+    """Return where a raster or an opaque colored rectangle lies: left, right, top and bottom."""
+    if element.tag == f"{SVG}image":
+        x, y, width, height = (float(element.get(n, 0)) for n in ("x", "y", "width", "height"))
+        top = -y if "scale(1 -1)" in element.get("transform", "") else y
+        return x, x + width, top, top + height
+    corners = re.fullmatch(r"M (\S+) (\S+) L (\S+) \2 L \3 (\S+) L \1 \4 z", _path(element))
+    filled = re.search(r"fill: #(?!ffffff)", element.get("style", ""))
+    if not (corners and filled) or "opacity" in element.get("style", ""):
+        return None
+    left, right, top, bottom = (float(corners[k]) for k in (1, 3, 2, 4))
+    return min(left, right), max(left, right), min(top, bottom), max(top, bottom)
+
+
+def _path(element: ET.Element) -> str:
+    return " ".join(element.get("d", "").split())
+
+
+def _lies_on(element: ET.Element, grounds: list[Box]) -> bool:
+    """Return whether an element is text on a ground that keeps its color, as the text then does."""
+    place = re.match(r"translate\((\S+) (\S+)\)", element.get("transform", ""))
+    if not place or _text_size(element) is None:
+        return False
+    x, y = float(place[1]), float(place[2])
+    return any(left < x < right and top < y < bottom for left, right, top, bottom in grounds)
 
 
 def _ink(color: str, dim: set[str]) -> str:
