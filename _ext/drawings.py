@@ -32,7 +32,9 @@ def draw_natively(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     drawn, dim = [], set()
     for image in list(doctree.findall(nodes.image)):
         path = Path(app.srcdir, image["uri"])
-        if path.suffix == ".svg" and "matplotlib.org" in (text := path.read_text("utf-8"))[:2000]:
+        if path.suffix != ".svg" or not path.is_file():
+            continue
+        if "matplotlib.org" in (text := path.read_text("utf-8"))[:2000]:
             svg, colors = native(text, image.get("alt", ""), f"f{len(drawn)}-")
             drawn.append(nodes.raw("", f'<div class="an-figure">{svg}</div>', format="html"))
             image.replace_self(drawn[-1])
@@ -47,11 +49,9 @@ def draw_natively(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def native(text: str, alt: str, prefix: str) -> tuple[str, set[str]]:
     """Return a drawing as markup for a page, and its colors that a dark page cannot show."""
     root = ET.fromstring(text)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            kind = child.tag.removeprefix(SVG)
-            if kind in ("style", "metadata") or _is_paper(parent, child):
-                parent.remove(child)
+    pairs = [(parent, child) for parent in root.iter() for child in parent]
+    for parent, child in [pair for pair in pairs if _is_left_out(*pair)]:
+        parent.remove(child)
     _shorten_names(root, prefix)
     grounds = [box for element in root.iter() if (box := _ground(element))]
     labels = {element for element in root.iter() if _lies_on(element, grounds)}
@@ -79,9 +79,9 @@ def native(text: str, alt: str, prefix: str) -> tuple[str, set[str]]:
     return f"<svg{_attributes(shape)}>{inside}</svg>", dim
 
 
-def _is_paper(parent: ET.Element, child: ET.Element) -> bool:
-    """Return whether this is the ground of a figure or of its axes: a first patch in white."""
-    return (
+def _is_left_out(parent: ET.Element, child: ET.Element) -> bool:
+    """Return whether this is the white ground of a figure or its axes, or no part of a drawing."""
+    return child.tag in (f"{SVG}style", f"{SVG}metadata") or (
         re.match("(figure|axes)_", parent.get("id", "")) is not None
         and child is parent[0]
         and child.get("id", "").startswith("patch_")
@@ -112,7 +112,8 @@ def _paint(element: ET.Element, dim: set[str], *, keep_fills: bool) -> None:
     declared = []
     for name, value in re.findall(r"([\w-]+): *([^;]+)", element.attrib.pop("style", "")):
         if value.startswith("#") and not (is_text and value == "#ffffff"):
-            value = _ink(value, set() if keep_fills and name == "fill" and not is_text else dim)
+            kept = keep_fills and name == "fill" and not is_text
+            value = _ink(value, None if kept else dim)
         declared.append(f"{name}:{_rounded(value)}")
     if declared:
         element.set("style", ";".join(declared))
@@ -148,15 +149,18 @@ def _lies_on(element: ET.Element, grounds: list[Box]) -> bool:
     return any(left < x < right and top < y < bottom for left, right, top, bottom in grounds)
 
 
-def _ink(color: str, dim: set[str]) -> str:
-    """Return what a color of matplotlib's is on a page: grays lie between its ink and paper."""
+def _ink(color: str, dim: set[str] | None) -> str:
+    """Return what a color of matplotlib's is on a page: grays lie between its ink and paper.
+
+    One that a dark page cannot show joins ``dim``, or stays as it is where that is None.
+    """
     red, green, blue = _channels(color)
     if red == green == blue:
         share = round(100 * (1 - red))
         if share >= 80:
             return INK
         return f"color-mix(in srgb,{INK} {share}%,{PAPER})" if share else PAPER
-    if _contrast(color) < CONTRAST:
+    if dim is not None and _contrast(color) < CONTRAST:
         dim.add(color)
         return f"var({_variable(color)},{color})"
     return color

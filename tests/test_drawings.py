@@ -45,6 +45,11 @@ def test_ink_and_paper_are_the_pages():
     assert "var(--an-0173b2,#0173b2)" in svg
 
 
+def test_only_the_ground_is_left_out():
+    white = drawn(lambda ax: ax.add_patch(plt.Rectangle((0, 0), 1, 1, fc="white", ec="black")))[0]
+    assert white.count("fill:var(--pst-color-background)") == 1
+
+
 def test_grays_lie_between_ink_and_paper():
     svg, _ = drawn(lambda ax: ax.axhline(0.5, color="#808080"))
     assert "color-mix(in srgb,currentColor 50%,var(--pst-color-background))" in svg
