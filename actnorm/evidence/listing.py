@@ -116,7 +116,7 @@ def kind(verdict: str) -> str:
 
 def _group(rows: list[dict[str, Any]], verdict: str, ledger: str) -> str:
     squares = "".join(
-        f'<a class="an-badge {marks.tone(row["verdict"])}" href="{ledger}#claim-{row["problem_id"]}"'
+        f'<a class="an-badge {marks.tone(verdict)}" href="{ledger}#claim-{row["problem_id"]}"'
         f' title="{escape(said)}" aria-label="{escape(said)}"></a>'
         for row in rows
         for said in [f"{row['claim']}: {row['verdict']}"]
