@@ -22,7 +22,7 @@ RESERVED = """
 window.reserved = new Map();
 new MutationObserver(() => {
   for (const place of document.querySelectorAll(".explorable:has(> svg):not(.vega-embed)"))
-    if (!reserved.has(place)) reserved.set(place, place.getBoundingClientRect().height);
+    reserved.set(place, place.getBoundingClientRect().height);
 }).observe(document, {childList: true, subtree: true});
 """
 MOVED = """() => [...reserved].filter(([place, height]) =>
