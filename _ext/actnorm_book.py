@@ -13,7 +13,7 @@ import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from drawings import draw_natively
-from outcomes import Outcomes
+from outcomes import Margins, Outcomes
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 from words import explain_words
@@ -156,6 +156,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("records", Records)
     app.add_directive("outcomes", Outcomes)
+    app.add_directive("margins", Margins)
     app.connect("config-inited", lean.mathjax_in_parts)
     app.connect("doctree-resolved", draw_natively)
     app.connect("doctree-resolved", explain_words)
