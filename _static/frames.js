@@ -1,17 +1,20 @@
-// A figure that is wider than its frame is scrolled there, and by keyboard too.
-document.addEventListener("DOMContentLoaded", () => {
-  const measure = (frame) => {
+// A figure or formula that is wider than its frame is scrolled there, and by keyboard too.
+(() => {
+  const measure = (place) => {
+    const frame = place.querySelector("mjx-container") ?? place;
     const wide = frame.scrollWidth > frame.clientWidth + 1;
-    frame.toggleAttribute("tabindex", wide);
     if (!wide) {
-      frame.removeAttribute("role");
-      frame.removeAttribute("aria-label");
+      for (const name of ["tabindex", "role", "aria-label"]) frame.removeAttribute(name);
       return;
     }
     frame.tabIndex = 0;
     frame.setAttribute("role", "group");
-    frame.setAttribute("aria-label", "Figure, wider than the page: scroll sideways");
+    const name = frame.matches(".an-figure") ? "Figure" : "Formula";
+    frame.setAttribute("aria-label", `${name}, wider than the page: scroll sideways`);
   };
   const frames = new ResizeObserver((entries) => entries.forEach(({target}) => measure(target)));
-  for (const frame of document.querySelectorAll(".an-figure")) frames.observe(frame);
-});
+  const watch = () => {
+    for (const frame of document.querySelectorAll(".an-figure, div.math")) frames.observe(frame);
+  };
+  document.addEventListener("DOMContentLoaded", watch);
+})();
