@@ -67,6 +67,7 @@ def _content(page: str, notebook: Any, seconds: float) -> dict[str, Any]:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "versions": {"python": platform.python_version()} | {n: version(n) for n in VERSIONS},
         "seconds": round(seconds, 1),
+        "replicas": pages.outputs(notebook, evidence.MIME)[-1]["replicas"],
         "claims": claims,
         "recorded": pages.outputs(notebook, protocol.MIME),
     }

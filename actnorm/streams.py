@@ -15,6 +15,8 @@ STREAMS = ("split", "init", "batches", "noise")
 TIERS = ("live", "verify", "full")
 # What this process has trained, in replica-steps: a page's evidence says what it cost.
 SPENT: Counter[str] = Counter()
+# Which replicas this process has asked for: first and last index, so that a record names them.
+ASKED: set[tuple[int, int]] = set()
 
 
 def whole(name: str, value: SupportsIndex, least: int = 1) -> int:
@@ -79,6 +81,7 @@ def replicas(count: int, first: int = 0, *, live: int | None = None) -> range:
         chosen = range(0)
     if not chosen or chosen.start < 0:
         raise ValueError(f"ACTNORM_REPLICAS must look like x2 or 32:64, not {text!r}")
+    ASKED.add((chosen[0], chosen[-1]))
     return chosen
 
 

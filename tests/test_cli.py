@@ -22,7 +22,7 @@ def notebook(effects, sources=None):
         name: evidence.entry_of(e) | {"source": (sources or {}).get(name, RERUN)}
         for name, e in effects.items()
     }
-    piece = {"claim": CLAIM.id, "page": PAGE, "parts": parts}
+    piece = {"claim": CLAIM.id, "page": PAGE, "replicas": [[8, 71]], "parts": parts}
     return {"cells": [{"outputs": [{"data": {evidence.MIME: piece}}]}]}
 
 
@@ -143,6 +143,7 @@ def test_a_record_knows_what_is_re_run_and_what_rounding_does(page, shelf, capsy
     record = json.loads(shelf.read_text())
     assert record["digest"] == evidence.digest(record)
     assert record["live_seconds"] == 12.0
+    assert record["replicas"] == [[8, 71]]
     parts = record["claims"][CLAIM.id]
     assert {key: parts["flip"][key] for key in ("rerun", "rounding", "pairs")} == {
         "rerun": True,

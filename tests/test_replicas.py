@@ -6,6 +6,7 @@ from functools import partial
 from itertools import count
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from loops import SEED, assert_same, batches, blobs, built, mlp, plain
@@ -841,6 +842,19 @@ def coins(generator: torch.Generator) -> Split:
     """Return inputs with labels that know nothing of them."""
     parts = [torch.randn(n, 6, generator=generator, dtype=torch.float64) for n in (40, 200, 12)]
     return Split(*((x, torch.randint(3, (len(x),), generator=generator)) for x in parts))
+
+
+def test_tuning_says_how_often_each_rate_would_have_won():
+    values = pd.DataFrame([[1.0, 1.0, 1.0], [0.0, 0.0, 9.0]], index=[0.1, 0.2])
+    found = rp.Tuning(0.2, True, False, values, values > 10)
+    # the second rate loses where the third seed is never drawn: (2/3)³ of all draws
+    assert found.wins(20_000)[0.1] == pytest.approx(8 / 27, abs=0.01)
+    lower = rp.Tuning(0.1, True, False, values, values > 10, lower_is_better=True)
+    assert lower.wins(20_000)[0.2] == pytest.approx(8 / 27, abs=0.01)
+    kept = found.summary()
+    assert kept["values"] == values.to_numpy().tolist()
+    assert (kept["rate"], kept["rates"], kept["learns"]) == (0.2, [0.1, 0.2], True)
+    assert sum(kept["wins"]) == pytest.approx(1)
 
 
 def test_tuning_says_when_nothing_learns():

@@ -131,3 +131,10 @@ def test_digits_are_drawn_on_the_cpu(elsewhere):
     data._digits_pools.cache_clear()
     split = data.digits()(streams.stream("split", 0, seed=0))
     assert {t.device.type for part in vars(split).values() for t in part} == {"cpu"}
+
+
+def test_what_was_asked_for_is_remembered(monkeypatch):
+    monkeypatch.setattr(streams, "ASKED", set())
+    streams.replicas(32, first=1024)
+    streams.replicas(8)
+    assert {(0, 7), (1024, 1055)} == streams.ASKED

@@ -160,6 +160,7 @@ class Judgement:
             "tier": streams.tier(),
             "foreign": environment.foreign(),
             "replica_steps": streams.SPENT["replica-steps"],
+            "replicas": sorted(streams.ASKED),
             "parts": {
                 name: {
                     "revision": self.claim.part(name).revision,

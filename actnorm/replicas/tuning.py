@@ -36,6 +36,8 @@ class Tuning:
         counts as its own untrained network.
     diverged
         Which runs those were, in the same shape.
+    lower_is_better
+        The direction of the metric.
     """
 
     rate: float
@@ -43,6 +45,36 @@ class Tuning:
     interior: bool
     values: pd.DataFrame
     diverged: pd.DataFrame
+    lower_is_better: bool = False
+
+    def wins(self, resamples: int = 2000) -> pd.Series:
+        """Return how often each rate is the best when the seeds are drawn anew, with replacement.
+
+        The bootstrap (Efron 1979) of the choice: a share of 1 says that other tuning seeds would
+        have chosen the same rate.
+        """
+        values = self.values.to_numpy() * (-1 if self.lower_is_better else 1)
+        rates, seeds = values.shape
+        drawn = np.random.default_rng(0).integers(seeds, size=(resamples, seeds))
+        best = [_best(values[:, columns].mean(1)) for columns in drawn]
+        shares = np.bincount(best, minlength=rates) / resamples
+        return pd.Series(shares, self.values.index, name="wins")
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a record keeps: the rate, the values by rate and seed, and `wins`."""
+        return {
+            "rate": self.rate,
+            "rates": list(self.values.index),
+            "values": self.values.to_numpy().tolist(),
+            "wins": self.wins().tolist(),
+            "learns": self.learns,
+        }
+
+
+def _best(means: np.ndarray) -> int:
+    """Return where the highest mean stands; of equals, the middle one."""
+    ties = np.flatnonzero(means == means.max())
+    return int(ties[len(ties) // 2])
 
 
 def tune(
@@ -88,7 +120,8 @@ def tune(
         raise ValueError(f"rates must hold at least two different ones, not {rates!r}")
     seeds, extend = streams.whole("seeds", seeds, 2), streams.whole("extend", extend, 0)
     seed = 1000 + streams.seed() if seed is None else seed
-    better = -1 if lower_is_better or level is not None else 1
+    direction, lower_is_better = lower_is_better, lower_is_better or level is not None
+    better = -1 if lower_is_better else 1
     fresh = sorted({float(rate) for rate in rates})
     values, diverged = {}, {}
     for left in reversed(range(extend + 1)):
@@ -105,7 +138,7 @@ def tune(
             start, end = curve[0], np.where(np.isfinite(curve[-1]), curve[-1], curve[0])
         else:
             start = np.full(len(run.replicas), len(run.losses))
-            end = run.steps_to(metric, level, lower_is_better=lower_is_better).steps
+            end = run.steps_to(metric, level, lower_is_better=direction).steps
         if not np.isfinite(start).all():
             raise ValueError(f"{metric} must be finite before training, not {start[:seeds]}")
         values |= dict(zip(fresh, end.reshape(-1, seeds), strict=True))
@@ -114,8 +147,7 @@ def tune(
         grid = sorted(values)
         gains = better * (np.array([values[rate] for rate in grid]) - start[:seeds])
         means = gains.mean(1)
-        ties = np.flatnonzero(means == means.max())
-        best = int(ties[len(ties) // 2])
+        best = _best(means)
         error = gains[best].std(ddof=1) / np.sqrt(seeds)
         learns = bool(means[best] > stats.t.ppf(1 - 0.01 / len(grid), seeds - 1) * error)
         down = best == 0 or not learns
@@ -126,4 +158,5 @@ def tune(
     frames = (
         pd.DataFrame(np.array([d[rate] for rate in grid]), index=grid) for d in (values, diverged)
     )
-    return Tuning(grid[best], learns, bool(0 < best < len(grid) - 1), *frames)
+    interior = bool(0 < best < len(grid) - 1)
+    return Tuning(grid[best], learns, interior, *frames, lower_is_better)
