@@ -185,14 +185,14 @@ def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) ->
     """
     rates = ["½×", "best", "2×"]
     tenth = math.floor(math.log10(part.margin)) if part.margin else 0
-    digits = max(2, 1 - tenth)  # a tenth of the margin shows
+    spec = f".{max(2, 1 - tenth)}f" if tenth > -4 else ".0e"  # a tenth of the margin shows
     for i, row in enumerate(effects):
         for j, effect in enumerate(row):
             outcome = part.outcome(effect).split(":")[0]
             cell = {"fc": OUTCOMES[outcome], "ec": "white", "lw": 1.5}
             ax.add_patch(mpl.patches.Rectangle((j - 0.5, i - 0.5), 1, 1, **cell))
             text = {"color": "white", "ha": "center"}
-            size = f"{effect.estimate:.{digits}f}{effect.unit}".replace("-", "−")
+            size = f"{effect.estimate:{spec}}{effect.unit}".replace("-", "−")
             ax.text(j, i, size, va="bottom", size=10, **text)
             ax.text(j, i + 0.08, outcome, va="top", size=8, **text)
     middle = (len(effects) - 1) / 2

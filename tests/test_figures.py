@@ -47,6 +47,13 @@ def test_sensitivity_says_each_outcome_and_its_size():
     assert [colors[0], colors[8]] == [figures.OUTCOMES["fails"], figures.OUTCOMES["holds"]]
 
 
+def test_sensitivity_writes_rounding_in_powers_of_ten():
+    part = evidence.Part("same", "They are the same.", kind="bound", margin=1e-9)
+    _, ax = figures.panels()
+    figures.sensitivity(part, [[evidence.deviation([4e-15, 5e-15, 6e-15], 0)]], ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["5e−15", "holds"]
+
+
 def test_style_leaves_no_trace():
     before = dict(mpl.rcParams)
     figures.panels()
