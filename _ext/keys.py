@@ -1,8 +1,8 @@
 """What the outputs of a page depend on, as a fingerprint: a page runs again for that alone.
 
 That is its notebook, the lock and the Python that runs it, the ``ACTNORM_`` variables, the modules
-of the package that it reaches with the data that they read, its claims, and the records behind
-these: a card says the verdict of a whole claim, which may stand on several pages.
+of the package that it reaches with the data that they read, its claims and its front, and the
+records behind these: a card says the verdict of a whole claim, which may stand on several pages.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Book:
 
     modules: Mapping[str, reach.Code]
     claims: Mapping[str, dict[str, Any]]
+    fronts: Mapping[str, dict[str, Any]]  # what pages ask and answer, by page
     records: Mapping[str, bytes]  # by page
     files: Mapping[str, bytes]  # the package's other files by path
     readers: Mapping[str, frozenset[str]]  # the modules that a file is, or that name it
@@ -54,7 +55,7 @@ def fingerprints(root: Path, notebooks: Iterable[Path]) -> dict[Path, str]:
 
 def _read(root: Path) -> Book:
     """Sort the files of the package into code, data, claims and records."""
-    claims, records, files = {}, {}, {}
+    claims, fronts, records, files = {}, {}, {}, {}
     ground = [(root / "constraints.txt").read_bytes()]
     ground += [repr((sys.version_info[:2], version("torch"))).encode()]
     variables = {name: os.environ[name] for name in os.environ if name.startswith("ACTNORM_")}
@@ -68,12 +69,13 @@ def _read(root: Path) -> Book:
             records[path.relative_to(root / RECORDS).with_suffix("").as_posix()] = content
         elif path.suffix == ".toml" and "claim" in (table := tomllib.loads(content.decode())):
             claims |= {str(entry["id"]): entry for entry in table.pop("claim")}
+            fronts |= {entry["name"]: entry for entry in table.pop("page", ())}
             ground.append(repr(table).encode())
         else:
             files[name] = content
     modules = reach.read_package(root / PACKAGE)
     readers = {name: _readers(name, modules) for name in files}
-    return Book(modules, claims, records, files, readers, b"\0".join(ground))
+    return Book(modules, claims, fronts, records, files, readers, b"\0".join(ground))
 
 
 def _readers(file: str, modules: Mapping[str, reach.Code]) -> frozenset[str]:
@@ -98,6 +100,13 @@ def _key(book: Book, page: str, notebook: bytes) -> str:
     modules, turns = reach.reached(code, book.modules, others)
     anything = everything or _looks_at_any_claim(code, nodes)
     texts = code.texts.union(*(book.modules[name].texts for name in modules))
+    shown = _literals(nodes, "page")
+    fronts = {
+        name: entry
+        for name, entry in book.fronts.items()
+        if everything or shown is None or name in shown | {page}
+    }
+    texts |= {entry.get("claim", "") for entry in fronts.values()}
     claims = {
         problem_id: entry
         for problem_id, entry in book.claims.items()
@@ -105,7 +114,7 @@ def _key(book: Book, page: str, notebook: bytes) -> str:
     }
     pages = {page}.union(*map(_pages, claims.values()))
     contents = {"notebook": notebook, "ground": book.ground, "turns": repr(sorted(turns)).encode()}
-    contents["claims"] = json.dumps(claims, default=str).encode()
+    contents["claims"] = json.dumps([claims, fronts], default=str).encode()
     contents |= {p: record for p, record in book.records.items() if anything or p in pages}
     files = {f for f in book.files if book.readers[f] & modules or _name(code, f)}
     contents |= {f: content for f, content in book.files.items() if f in files}

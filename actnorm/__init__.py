@@ -13,6 +13,7 @@ from actnorm import (
     streams,
 )
 from actnorm.activations import ACTIVATIONS, Activation, activation
+from actnorm.answers import page
 from actnorm.evidence import (
     Claim,
     Effect,
@@ -53,6 +54,7 @@ __all__ = [
     "gradients",
     "mean_effect",
     "median_effect",
+    "page",
     "paired_effect",
     "probe",
     "proportion",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Template
@@ -34,7 +35,18 @@ PAGE = Template("""\
     for (const name of $libraries) await load(name);
   }
   const options = {actions: false, renderer: "svg"};
-  element.view = (await vegaEmbed(element, spec, options)).view;
+  const view = element.view = (await vegaEmbed(element, spec, options)).view;
+  const asked = new URLSearchParams(location.search);
+  for (const {name, bind} of spec.params ?? []) {
+    if (bind?.input !== "range") continue;
+    if (asked.has(name)) view.signal(name, +asked.get(name));
+    view.addSignalListener(name, (_, moved) => {
+      const address = new URL(location);
+      address.searchParams.set(name, moved);
+      try { history.replaceState(null, "", address); } catch { /* an address that stays */ }
+    });
+  }
+  await view.runAsync();
 })();
 </script>""")
 
@@ -102,7 +114,19 @@ def slider(name: str, label: str, low: float, high: float, start: float, step: f
     )
 
 
-def explorable(panels: Sequence[Any], sliders: Sequence[Any], description: str) -> Explorable:
+def checkbox(name: str, label: str) -> Any:
+    """Return a chart parameter that the reader switches on and off; off at first."""
+    return alt.param(name, value=False, bind=alt.binding_checkbox(name=f"{label} "))
+
+
+def explorable(
+    panels: Sequence[Any],
+    sliders: Sequence[Any],
+    description: str,
+    *,
+    title: str | None = None,
+    height: int = 150,
+) -> Explorable:
     """Return panels stacked over their sliders, in the house style.
 
     Parameters
@@ -111,13 +135,19 @@ def explorable(panels: Sequence[Any], sliders: Sequence[Any], description: str) 
         Altair charts, top to bottom. Lines and dots take the color of theory and measurement,
         circles and trails that of what the sliders move.
     sliders
-        Made by `slider`.
+        Made by `slider` and `checkbox`; where sliders stand is kept in the page's address.
     description
         What the chart shows, for those who cannot see it.
+    title
+        What the chart asks, above it.
+    height
+        Of each panel, in pixels.
     """
     if not description:
         raise ValueError("description must say what the chart shows")
-    size = {"width": 480, "height": 150}
+    size = {"width": 480, "height": height}
     stack = alt.vconcat(*(panel.properties(**size) for panel in panels)).add_params(*sliders)
+    if title:
+        stack = stack.properties(title=textwrap.wrap(title, 68))
     stack = stack.configure(**CONFIG).properties(description=description)  # else Vega names it
     return Explorable(stack.to_dict(), description)

@@ -119,6 +119,48 @@ def arms(samples: Mapping[str, Any], *, ax: Axes, log: bool = False) -> Axes:
     return ax
 
 
+def isolation(
+    curves: Mapping[str, Mapping[str, Any]], *, ax: Axes, ylabel: str, better: str = "low"
+) -> Axes:
+    """Draw what each arm reaches at each learning rate, the nuisance, and at the best of them.
+
+    The isolation plot of Godbole et al. (2023): lines are means over the tuning seeds, the area of
+    a dot is the share of resampled seeds that would have chosen its rate (`Tuning.wins`), and a
+    ring marks the rate that was chosen. Arms are compared at their rings.
+
+    Parameters
+    ----------
+    curves
+        What `Tuning.summary` returned, by arm.
+    better
+        ``low`` or ``high``: where the metric is good.
+    """
+    if better not in ("low", "high"):
+        raise ValueError(f"better must be low or high, not {better!r}")
+    log_axes(ax, "x")
+    for row, (name, curve) in enumerate(curves.items()):
+        color, means = PALETTE[row % len(PALETTE)], np.mean(curve["values"], axis=1)
+        ax.plot(curve["rates"], means, color=color, zorder=1)
+        areas = 120 * np.asarray(curve["wins"])
+        ax.scatter(curve["rates"], means, s=areas, color=color, linewidths=0, zorder=2)
+        best = list(curve["rates"]).index(curve["rate"])
+        at = curve["rate"], means[best]
+        ax.scatter(*at, s=150, facecolors="none", edgecolors=color, linewidths=1.4, zorder=3)
+        ax.annotate(
+            name,
+            at,
+            xytext=(0, -11 if better == "low" else 9),
+            color=color,
+            size=9,
+            textcoords="offset points",
+            ha="center",
+            va="top" if better == "low" else "bottom",
+        )
+    ax.set(xlabel="learning rate", ylabel=ylabel)
+    ax.margins(y=0.18)
+    return ax
+
+
 def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) -> Axes:
     """Draw what a part's outcome would have been at neighboring learning rates.
 

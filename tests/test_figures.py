@@ -53,6 +53,19 @@ def test_style_leaves_no_trace():
     assert dict(mpl.rcParams) == before
 
 
+def test_isolation_marks_the_chosen_rate_of_each_arm():
+    curve = {"rates": [0.1, 0.2, 0.4], "values": [[3, 5], [2, 2], [9, 9]], "wins": [0.1, 0.9, 0]}
+    _, ax = figures.panels()
+    figures.isolation({"a": curve | {"rate": 0.2}}, ax=ax, ylabel="updates")
+    areas, ring = ax.collections
+    assert areas.get_sizes().tolist() == [12.0, 108.0, 0.0]
+    assert ring.get_offsets().tolist() == [[0.2, 2.0]]
+    assert ax.lines[0].get_ydata().tolist() == [4.0, 2.0, 9.0]
+    assert [text.get_text() for text in ax.texts] == ["a"]
+    with pytest.raises(ValueError, match="better must be low or high, not 'up'"):
+        figures.isolation({}, ax=ax, ylabel="updates", better="up")
+
+
 def test_sensitivity_draws_a_margin_of_0():
     part = evidence.Part("more", "One is more.", kind="greater", margin=0.0)
     _, ax = figures.panels()

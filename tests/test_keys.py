@@ -46,7 +46,7 @@ page = "here/second"
 THERE = CLAIMS.replace('"1"', '"2"').replace("here", "there")
 PACKAGE = {
     "__init__.py": "from actnorm import low, tools\nfrom actnorm.folder import go, rest\n"
-    "from actnorm.exercises import check\nfrom actnorm.claims import claim, ledger\n",
+    "from actnorm.exercises import check\nfrom actnorm.claims import claim, ledger, page\n",
     "low.py": "import torch\n\ndef base():\n    return 1\n",
     "tools.py": "from actnorm import low\n\ndef tool():\n    return low.base()\n",
     "lonely.py": "def alone():\n    return 1\n",
@@ -55,7 +55,8 @@ PACKAGE = {
     "folder/deep.py": "def depth():\n    from ..low import base\n    return base\n",
     "folder/resting.py": "from actnorm.tools import tool\n\ndef rest():\n    return tool()\n",
     "claims.py": "from pathlib import Path\n\nHERE = Path(__file__).parent\n"
-    "def claim(name):\n    return HERE.glob('registry/*.toml')\n\ndef ledger():\n    return 1\n",
+    "def claim(name):\n    return HERE.glob('registry/*.toml')\n\ndef ledger():\n    return 1\n"
+    "\ndef page(name):\n    return 1\n",
     "exercises/__init__.py": "from actnorm.exercises import first, second\n\n"
     "ALL = first.ALL | second.ALL\n\ndef check(name, answer):\n    return ALL[name]\n",
     "exercises/first.py": "ALL = {'one': 1}\n",
@@ -183,6 +184,32 @@ def test_a_page_feels_its_claims_and_those_that_it_names(small, use, expected):
 def test_a_page_feels_the_files_of_its_exercises(small, use, expected):
     write_page(small, PAGE, AN, use)
     assert felt(small) == expected | OWN
+
+
+FAR = "there/other"
+FRONT = '\n[[page]]\nname = "{}"\nclaim = "1"\nshort = "{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("use", "felt"),
+    [
+        ("an.claim('1')", {PAGE}),
+        (f"an.page('{PAGE}')", {PAGE}),
+        (f"an.page('{FAR}')", {PAGE, FAR}),
+        ("an.page(name)", {PAGE, FAR}),
+    ],
+)
+def test_a_page_feels_its_own_front_and_those_that_it_names(small, use, felt):
+    there = small / "actnorm" / "registry" / "there.toml"
+
+    def say(here="yes", other="no"):
+        write(there, THERE + FRONT.format(PAGE, here) + FRONT.format(FAR, other))
+        return fingerprint(small)
+
+    write_page(small, PAGE, "import actnorm as an", use)
+    before = say()
+    assert (say(here="new") != before) == (PAGE in felt)
+    assert (say(other="new") != before) == (FAR in felt)
 
 
 def test_two_ways_to_import_are_both_followed(small):

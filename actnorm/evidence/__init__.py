@@ -16,7 +16,7 @@ from actnorm.evidence.ledger import holm, ledger
 from actnorm.evidence.origin import RECORD, RERUN
 from actnorm.evidence.parts import KINDS, NOT_MEASURED, REGISTERED, ROLES, Part, word
 from actnorm.evidence.records import MIME, PACKAGE, digest, effect_from, entry_of, history, records
-from actnorm.evidence.registry import claim, margins, registry, sources
+from actnorm.evidence.registry import claim, margins, pages, registry, sources
 from actnorm.evidence.verdicts import verdict
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "margins",
     "mean_effect",
     "median_effect",
+    "pages",
     "paired_effect",
     "proportion",
     "ratio_effect",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 from actnorm.evidence import marks
@@ -75,9 +76,16 @@ def claim_card(
 
 
 def judgement_table(
-    problem_id: str, verdict: str, rows: Sequence[Row], others: Sequence[Row] = ()
+    problem_id: str,
+    verdict: str,
+    rows: Sequence[Row],
+    others: Sequence[Row] = (),
+    setting: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return the parts of a page, in this run and as recorded; those of other pages folded."""
+    """Return the parts of a page, in this run and as recorded; those of other pages folded.
+
+    ``setting`` says what was tested on, and what is scientific, nuisance and fixed.
+    """
     body = "".join(_judged(row) for row in rows)
     folded = ""
     if others:
@@ -91,6 +99,16 @@ def judgement_table(
         '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th>'
         f"<th>Recorded</th></tr></thead><tbody>{body}</tbody></table>{folded}{marks.KEY}</div>"
     )
+
+
+def _setting(setting: Mapping[str, str]) -> str:
+    """What the intervals speak of, and in the words of Godbole et al. (2023) how arms are fair."""
+    if not setting:
+        return ""
+    reach = f"Intervals: 99 % over initialization, order and split; {escape(setting['tested'])}."
+    words = {"scientific": "Compared", "nuisance": "Tuned for each arm", "fixed": "Held fixed"}
+    fair = [f"<b>{words[key]}:</b> {escape(setting[key])}." for key in words if key in setting]
+    return f"<p><small>{reach} {' '.join(fair)}</small></p>"
 
 
 def _tally(rows: Sequence[Row]) -> str:

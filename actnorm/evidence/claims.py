@@ -19,7 +19,8 @@ from actnorm.evidence.verdicts import open_parts, primary, verdict
 class Claim:
     """A statement to test, in parts. Readers may make and judge their own.
 
-    On the card of a claim that several pages judge, the parts of `page` come first.
+    On the card of a claim that several pages judge, the parts of `page` come first. `setting` says
+    what that page was tested on, and what is compared, tuned and fixed there.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Claim:
     title: str = ""
     sources: tuple[str, ...] = ()
     page: str = field(default="", compare=False)
+    setting: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
@@ -191,7 +193,7 @@ class Judgement:
             for part in claim.parts
             if part.page not in pages
         ]
-        return cards.judgement_table(claim.id, claim.verdict, rows, others)
+        return cards.judgement_table(claim.id, claim.verdict, rows, others, claim.setting)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         return {

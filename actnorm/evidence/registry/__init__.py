@@ -32,6 +32,13 @@ def registry() -> dict[str, Claim]:
     return claims
 
 
+@lru_cache
+def pages() -> dict[str, dict[str, Any]]:
+    """Return what each page asks, answers and advises, by its name."""
+    tables = [_read(path) for path in ROOM.glob("*.toml")]
+    return {row["name"]: row for table in tables for row in table.get("page", ())}
+
+
 def _read(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
@@ -80,8 +87,8 @@ def claim(problem_id: str, page: str = "") -> Claim:
         raise KeyError(
             f"no claim {problem_id!r}; the registry holds {', '.join(registry())}"
         ) from None
-    if page and page not in (pages := {part.page for part in found.parts}):
+    if page and page not in (judging := {part.page for part in found.parts}):
         raise ValueError(
-            f"page must be one that judges {found.id}: {', '.join(sorted(pages))}, not {page!r}"
+            f"page must be one that judges {found.id}: {', '.join(sorted(judging))}, not {page!r}"
         )
-    return replace(found, page=page)
+    return replace(found, page=page, setting=pages().get(page, {}))

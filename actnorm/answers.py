@@ -1,0 +1,192 @@
+"""What a page asks, answers and advises, in words and numbers from registry and record.
+
+``an.page(name)`` is a page's front: the guess that a reader makes first, the answer in short, and
+the card that says what to do. None of it is typed into a notebook.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from actnorm import evidence, explorables
+from actnorm.evidence import Effect, marks
+
+
+@dataclass(frozen=True)
+class Size:
+    """A recorded effect in a sentence: ``{part}``, ``{part:~}`` without its interval.
+
+    ``{part:points}`` and ``{part:~points}`` tell a share in hundredths, ``{part:4*}`` and
+    ``{part:~4*}`` tell a multiple of the effect.
+    """
+
+    effect: Effect
+
+    def __format__(self, spec: str) -> str:
+        alone, spec = spec.startswith("~"), spec.removeprefix("~")
+        factor, unit = 1.0, self.effect.unit
+        if spec == "points":
+            factor, unit = 100.0, " points"
+        elif spec:
+            factor = float(spec.removesuffix("*"))
+        estimate, low, high = (
+            factor * x for x in (self.effect.estimate, self.effect.low, self.effect.high)
+        )
+        said = f"{marks.number(estimate)}{unit}"
+        return said if alone else f"{said} {marks.span(min(low, high), max(low, high))}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Markdown that a notebook and the book show."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of the book: its question, and from the record its answer and advice."""
+
+    name: str
+    entry: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """The page's question, its one name everywhere."""
+        return self.entry["title"]
+
+    def effect(self, part: str) -> Effect:
+        """Return the recorded effect of one of the claim's parts."""
+        found = evidence.claim(self.entry["claim"]).recorded(part)
+        if found is None:
+            raise ValueError(f"part {part} of page {self.name} is not recorded yet")
+        return found
+
+    def say(self, template: str) -> str:
+        """Return a sentence with its ``{part}`` replaced by recorded effects."""
+        return template.format_map(_Sizes(self))
+
+    def in_short(self) -> Words:
+        """Return the answer, and what it was tested on."""
+        tested = (
+            f"Tested on {self.entry['tested']}. Intervals are 99 % over initialization, order and"
+            " split."
+        )
+        return Words(_quoted(f"{self.say(self.entry['short']).strip()}\n\n{tested}"))
+
+    def use_it(self) -> Words:
+        """Return the advice as a card: symptom, check, threshold, what to do, what to expect."""
+        use = self.entry["use"]
+        said = [
+            f"**Symptom.** {use['symptom']}",
+            f"**Check.**\n```python\n{use['check'].strip()}\n```",
+            f"**Threshold.** {use['threshold']}",
+            f"**Do.** {use['do']}",
+            f"**Expect.** {use['expect']}",
+            f"**Tested on.** {use['tested']}",
+        ]
+        return Words(_quoted("\n\n".join([said[0], said[1], *map(self.say, said[2:])])))
+
+    def guess(self, theory: float | None = None) -> explorables.Explorable:
+        """Return the chart on which a reader guesses the headline number before it shows.
+
+        Parameters
+        ----------
+        theory
+            What theory says of it, in the effect's units; left out where there is none.
+        """
+        asks = self.entry["guess"]
+        factor = asks.get("times", 1.0)
+        effect, low, high = self.effect(asks["part"]), float(asks["low"]), float(asks["high"])
+        unit = asks.get("unit", effect.unit)
+        values = {"estimate": effect.estimate, "low": effect.low, "high": effect.high}
+        row = {key: factor * value for key, value in values.items()}
+        if not all(low <= value <= high for value in row.values()):
+            raise ValueError(f"the guess of page {self.name} must reach {row}, not {low} to {high}")
+        said = f"{marks.number(row['estimate'])}{unit} {marks.span(row['low'], row['high'])}"
+        answer = f"measured: {said}"
+        if theory is not None:
+            row |= {"theory": theory}
+            answer += f", theory: {marks.number(theory)}{unit}"
+        start = math.sqrt(low * high) if asks.get("log") else (low + high) / 2
+        start = low + round((start - low) / asks["step"]) * asks["step"]
+        return explorables.explorable(
+            [_guessing(row, answer, unit, asks)],
+            [
+                explorables.slider("guess", "your guess", low, high, start, asks["step"]),
+                explorables.checkbox("show", "show what was measured"),
+            ],
+            f"{asks['ask']} A scale from {low:g} to {high:g}{unit} with your guess on it; once you"
+            " ask for it, what was measured, with its interval.",
+            title=asks["ask"],
+            height=70,
+        )
+
+
+class _Sizes(dict):
+    """Recorded effects by the names of parts, looked up as a sentence asks for them."""
+
+    def __init__(self, page: Page) -> None:
+        super().__init__()
+        self.page = page
+
+    def __missing__(self, part: str) -> Size:
+        return Size(self.page.effect(part))
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
+def _guessing(row: dict[str, float], answer: str, unit: str, asks: dict[str, Any]) -> alt.Chart:
+    """The scale, the reader's guess on it, and what shows once asked for."""
+    scale = alt.Scale(
+        domain=[asks["low"], asks["high"]], type="log" if asks.get("log") else "linear"
+    )
+    base = alt.Chart(alt.Data(values=[row | {"answer": answer}]))
+
+    def x(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", scale=scale, title=asks.get("axis"))
+
+    mine = base.transform_calculate(
+        guess="guess", text=f"'your guess: ' + format(guess, '~r') + '{unit}'"
+    )
+    chart = mine.mark_circle().encode(x=x("guess"), y=alt.value(50))
+    chart += mine.mark_text().encode(x=alt.value(0), y=alt.value(2), text="text:N")
+    shown = base.transform_filter("show")
+    chart += shown.mark_rule(strokeWidth=3, color=explorables.MEASURED).encode(
+        x=x("low"), x2="high:Q", y=alt.value(30)
+    )
+    chart += shown.mark_point(filled=True).encode(x=x("estimate"), y=alt.value(30))
+    chart += shown.mark_text().encode(
+        x=alt.value(0), y=alt.value(18), text="answer:N", description="estimate:Q"
+    )
+    if "theory" in row:
+        chart += shown.mark_tick(thickness=2, color=explorables.INK).encode(
+            x=x("theory"), y=alt.value(30)
+        )
+    return chart
+
+
+def page(name: str) -> Page:
+    """Return a page's front by its name, such as ``"zero-centering/sign-coherence"``.
+
+    Raises
+    ------
+    KeyError
+        Naming the pages that the registry knows.
+    """
+    known = evidence.pages()
+    if name not in known:
+        raise KeyError(f"no page {name!r}; the registry holds {', '.join(known)}")
+    return Page(name, known[name])

@@ -1,0 +1,90 @@
+"""What a page asks, answers and advises comes from registry and record."""
+
+import json
+
+import pytest
+
+import actnorm as an
+from actnorm import evidence
+from actnorm.answers import Page
+
+ENTRY = {
+    "title": "Do tied gradient signs slow learning?",
+    "claim": "3174499",
+    "short": "**No.** It costs {slower}, or {slower:~}; {coherence:points}; {slower:~2*}.",
+    "tested": "digits",
+    "guess": {"part": "slower", "ask": "How many times?", "low": 1, "high": 40, "step": 0.5},
+    "use": {
+        **{"symptom": "slow", "check": "m = x.mean(0)\ns = x.std(0)", "threshold": "above {law}"},
+        **{"do": "center", "expect": "{slower:~} fewer", "tested": "digits"},
+    },
+}
+
+
+@pytest.fixture
+def page(monkeypatch):
+    """A page whose record says known numbers."""
+    effects = {
+        "slower": an.ratio_effect([18.0, 18.0, 18.0], [1.0, 1.0, 1.0]),
+        "coherence": an.paired_effect([0.6, 0.7, 0.65], [0.0, 0.0, 0.0]),
+        "law": an.mean_effect([0.5, 0.5]),
+    }
+    monkeypatch.setattr(evidence.Claim, "recorded", lambda _, name: effects.get(name))
+    return Page("zero-centering/sign-coherence", ENTRY)
+
+
+def test_the_answer_in_short_takes_its_numbers_from_the_record(page):
+    said = str(page.in_short())
+    assert "> **No.** It costs 18.0× [18.0, 18.0], or 18.0×; 65.0 points [" in said
+    assert "; 36.0×." in said
+    assert "Tested on digits." in said
+    assert page.in_short()._repr_markdown_() == said
+
+
+def test_advice_is_a_card_with_code_that_can_be_copied(page):
+    said = str(page.use_it())
+    assert "> ```python\n> m = x.mean(0)\n> s = x.std(0)\n> ```" in said
+    assert "> **Threshold.** above 0.500" in said
+    assert "> **Expect.** 18.0× fewer" in said
+    assert all(line.startswith(">") for line in said.splitlines())
+
+
+def test_a_part_without_a_record_is_named(page):
+    with pytest.raises(ValueError, match="part signs of page zero-centering/sign-coherence is not"):
+        page.say("{signs}")
+
+
+def test_the_guess_hides_the_answer_until_it_is_asked_for(page):
+    spec = page.guess(theory=17.0).spec
+    assert [param["name"] for param in spec["params"]] == ["guess", "show"]
+    assert spec["params"][1]["value"] is False
+    (panel,) = spec["vconcat"]
+    measured = [layer for layer in panel["layer"] if "estimate" in json.dumps(layer["encoding"])]
+    assert measured
+    for layer in panel["layer"]:
+        told = json.dumps(layer["encoding"])
+        if any(f'"{word}' in told for word in ("estimate", "low", "theory", "answer")):
+            assert {"filter": "show"} in layer["transform"]
+    (row,) = spec["data"]["values"]
+    assert (row["estimate"], row["theory"]) == (pytest.approx(18.0), 17.0)
+
+
+def test_a_guess_that_cannot_reach_the_answer_is_refused(page):
+    near = Page(page.name, ENTRY | {"guess": ENTRY["guess"] | {"high": 10}})
+    with pytest.raises(ValueError, match=r"guess of page .* must reach .*18"):
+        near.guess()
+
+
+def test_unknown_pages_are_refused():
+    with pytest.raises(KeyError, match="no page 'zero-centering/no-such'; the registry holds"):
+        an.page("zero-centering/no-such")
+
+
+def test_every_page_of_the_registry_can_be_shown():
+    for name, entry in evidence.pages().items():
+        claim = evidence.claim(entry["claim"], page=name)
+        assert claim.setting == entry
+        shown = an.page(name)
+        assert str(shown.in_short()).startswith("> ")
+        assert str(shown.use_it()).startswith("> **Symptom.**")
+        assert shown.guess().spec["params"][0]["name"] == "guess"
