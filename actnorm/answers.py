@@ -84,6 +84,10 @@ class Page:
         )
         return Words(_quoted(f"{self.say(self.entry['short']).strip()}\n\n{tested}"))
 
+    def stands(self) -> Words:
+        """Return what stands after the verdict, point by point, with the recorded effects."""
+        return Words(self.say(self.entry["stands"]).strip())
+
     def use_it(self) -> Words:
         """Return the advice as a card: symptom, check, threshold, what to do, what to expect."""
         use = self.entry["use"]
