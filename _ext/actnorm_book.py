@@ -13,7 +13,7 @@ import pandas as pd
 import vl_convert
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
-from outcomes import Outcomes
+from outcomes import Margins, Outcomes
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
@@ -188,6 +188,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("records", Records)
     app.add_directive("outcomes", Outcomes)
+    app.add_directive("margins", Margins)
     app.connect("html-page-context", page_context, priority=900)
     app.connect("build-finished", write_vega)
     app.connect("build-finished", write_404)

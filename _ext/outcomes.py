@@ -1,13 +1,14 @@
-"""``{outcomes}``: one interval for each outcome of each kind of part, judged by the book's rule."""
+"""What How we judge draws: ``{outcomes}``, an interval for each outcome, and ``{margins}``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from actnorm.evidence import Effect, Part, marks
+from actnorm.evidence import Effect, Part, margins, marks
 
 MARGIN, REACH = 1.0, 2.0
 INTERVALS = {
@@ -48,3 +49,19 @@ def _judged(
         look = {"kind": kind, "margin": MARGIN, "ratio": False, "reach": REACH}
         picture = marks.interval(low, high, middle, **look)
         yield k == 0, (outcome, picture)
+
+
+class Margins(Directive):
+    """The table of margins: one kind of quantity, one margin, one reason."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = "".join(
+            f"<tr><td>{escape(name)}</td><td class='an-number'>{row['margin']:g}</td>"
+            f"<td>{escape(row['why'])}</td></tr>"
+            for name, row in margins().items()
+        )
+        table = (
+            '<table class="an-table"><thead><tr><th>quantity</th><th>δ</th><th>because</th></tr>'
+            f"</thead><tbody>{rows}</tbody></table>"
+        )
+        return [nodes.raw("", f"{marks.style()}{table}", format="html")]
