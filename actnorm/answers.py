@@ -66,11 +66,12 @@ class Page:
         return self.entry["title"]
 
     def effect(self, part: str) -> Effect:
-        """Return the recorded effect of one of the claim's parts."""
-        found = evidence.claim(self.entry["claim"]).recorded(part)
+        """Return the recorded effect of one of the claim's parts, as it is judged."""
+        claim = evidence.claim(self.entry["claim"])
+        found = claim.recorded(part)
         if found is None:
             raise ValueError(f"part {part} of page {self.name} is not recorded yet")
-        return found
+        return claim.part(part).judged(found)
 
     def say(self, template: str) -> str:
         """Return a sentence with its ``{part}`` replaced by recorded effects."""
