@@ -1,10 +1,11 @@
 """What the sliders of zero-centering show, by the library."""
 
+import json
 import math
 
 import numpy as np
 
-from actnorm import descent, gaussian
+from actnorm import descent, evidence, gaussian
 
 
 def readout(mean, variance, width):
@@ -73,6 +74,14 @@ def fresh_relu(gain, depth):
     return q, q * (1 - c)
 
 
+def left_in_the_record(replica):
+    """What two generators leave of the distance, against a discriminator with three layers."""
+    record = evidence.records()["zero-centering/variance-decay"]
+    judged = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "judged"}
+    calls = ([[arm, "discriminator", "adam", 3], {}] for arm in ("He", "N(0, 0.02²)"))
+    return [judged[json.dumps(call, sort_keys=True)]["left"][int(replica)] for call in calls]
+
+
 LAWS = {
     "sign-coherence": (
         walk,
@@ -82,5 +91,5 @@ LAWS = {
     "two-curves-one-family": (two_maps, remapped),
     "forced-centring": part_of_the_mean,
     "residual-alignment": blocks,
-    "variance-decay": fresh_relu,
+    "variance-decay": (fresh_relu, left_in_the_record),
 }
