@@ -27,6 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "matrix.json"
 COLAB = ROOT / "tests" / "colab.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TOOLS = ["hypothesis", "ipykernel", "mpmath", "nbclient", "nbformat", "packaging", "pytest"]
+TOOLS += ["vl-convert-python"]
 ENDS = ["zero-centering/sign-coherence", "zero-centering/two-streams"]  # the ends run these pages
 SHOWN = ["torch", "numpy", "pandas", "scipy"]
 

@@ -64,7 +64,7 @@ def test_verify_counts_what_was_re_run_and_what_contradicts(page, capsys):
     assert cli.verify(PAGE, 1001) == 0
     assert seen == [{"ACTNORM_SEED": "1001", "ACTNORM_TIER": "verify"}]
     printed = capsys.readouterr().out
-    assert "seed 1001: 12 of 13 parts re-run, none contradicts the record" in printed
+    assert "seed 1001: 13 of 14 parts re-run, none contradicts the record" in printed
     assert "training_adam" in printed
     assert printed.count("not re-run here") == 1
     assert "holds, as recorded" in printed  # two samples, not replicas with themselves
@@ -82,7 +82,7 @@ def test_verify_finds_what_was_looked_up_but_says_re_run(page, capsys):
     printed = capsys.readouterr().out
     assert "zig_zag" in printed
     assert "ERROR: equals the record bit for bit" in printed
-    assert "12 of 13 parts re-run, 1 only said to be, none contradicts the record" in printed
+    assert "13 of 14 parts re-run, 1 only said to be, none contradicts the record" in printed
     # the record's own seed gives the record's values, and `cause` is constant on every seed
     answers[:] = [notebook(RECORDED)]
     assert cli.verify(PAGE, 0) == 0

@@ -10,42 +10,6 @@ from actnorm import evidence
 
 room = sys.modules["actnorm.evidence.registry"]
 
-# Parts whose margin is not the one of their quantity: registered before there was a table. A
-# change takes a revision and fresh replicas; a new part does not get in here.
-EXCEPTIONS = {
-    "eigenvalue": 0.02,
-    "raw_eigenvalue": 2.0,
-    "expected_gradient": 2.0,
-    "better_conductor": 10.0,
-    "center_without_slope": 0.05,
-    "slope_without_center": 0.05,
-    "mean_slope_scaling": 0.01,
-    "equivalent_network": 1e-12,
-    "stabler_learning": 1.0,
-    "gauss_newton": 1e-6,
-    "tanh_from_sigmoid": 1e-15,
-    "zero_mean": 0.01,
-    "residual_means": 0.02,
-    "brightness_question": 0.05,
-    "constant_left": 1e-6,
-    "well_behaved_sum": 1.25,
-    "must_agree": 0.01,
-    "few_blocks": 0.01,
-    "many_blocks": 0.01,
-    "fixed_scale": 0.01,
-    "no_skip": 0.01,
-    "patience": 0.01,
-    "halved_memory": 0.1,
-    "plain_memory": 0.1,
-    "gradient_growth": 0.02,
-    "variance_decays": 65536,
-    "batch_norm_rescue": 0.1,
-    "diversity_decays_too": 4.0,
-    "variance_law": 0.03,
-    "tanh_law": 0.1,
-    "dcgan_law": 0.15,
-}
-
 
 def test_registry_holds_the_37_claims_of_the_five_documents():
     claims = evidence.registry()
@@ -80,23 +44,19 @@ def test_a_chapters_claims_lie_in_its_own_file():
 
 
 def test_one_kind_of_quantity_has_one_margin():
-    found = {}
     for claim in evidence.registry().values():
         for p in claim.parts:
             if p.registered:
-                assert p.quantity in evidence.margins(), (claim.id, p.name)
-                if p.margin != evidence.margins()[p.quantity]["margin"]:
-                    assert p.name not in found
-                    found[p.name] = p.margin
-    assert found == EXCEPTIONS
+                row = evidence.margins()[p.quantity]
+                assert (p.margin, p.why) == (row["margin"], row["why"]), (claim.id, p.name)
 
 
-def test_a_part_takes_margin_and_reason_of_its_quantity_unless_it_has_its_own():
+def test_a_part_takes_margin_and_reason_of_its_quantity():
     row = {"name": "p", "asserts": "a", "kind": "greater", "metric": "m", "quantity": "updates"}
     part = room._part(row)
     assert (part.margin, part.why) == (1.25, evidence.margins()["updates"]["why"])
-    own = room._part(row | {"margin": 2.0, "why": "mine"})
-    assert (own.margin, own.why, own.quantity) == (2.0, "mine", "updates")
+    with pytest.raises(ValueError, match="margin and why of part p come with its quantity"):
+        room._part(row | {"margin": 2.0, "why": "mine"})
     with pytest.raises(ValueError, match=r"part p must be one of updates, .* not 'ups'"):
         room._part(row | {"quantity": "ups"})
     used = {p.quantity for c in evidence.registry().values() for p in c.parts if p.registered}

@@ -2,8 +2,7 @@
 
 A part states what the source asserts, whether or not we expect it to hold. How a part is judged
 (kind, metric, arms, margin, replicas) is added before its page's recorded run. One kind of
-quantity has one margin: a part names its quantity and takes margin and reason from the table. A
-margin of a part's own stands beside its quantity, as an exception.
+quantity has one margin: a part names its quantity and takes margin and reason from the table.
 """
 
 from __future__ import annotations
@@ -49,6 +48,10 @@ def _part(row: dict[str, Any]) -> Part:
         raise ValueError(
             f"quantity of part {row['name']} must be one of {', '.join(margins())},"
             f" not {quantity!r}"
+        )
+    if own := {"margin", "why"} & row.keys():
+        raise ValueError(
+            f"{' and '.join(sorted(own))} of part {row['name']} come with its quantity"
         )
     return Part(**margins().get(quantity, {}) | row | {"arms": tuple(row.get("arms", ()))})
 
