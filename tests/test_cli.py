@@ -71,7 +71,7 @@ def test_verify_counts_what_was_re_run_and_what_contradicts(page, capsys):
     answers[:] = [notebook(again | {"coherence": moved(RECORDED["coherence"], 3.0)})]
     assert cli.verify(PAGE, 1001, full=True) == 1
     assert seen[-1]["ACTNORM_TIER"] == "full"
-    assert "13 of 13 parts re-run, 1 contradicts the record" in capsys.readouterr().out
+    assert "14 of 14 parts re-run, 1 contradicts the record" in capsys.readouterr().out
 
 
 def test_verify_finds_what_was_looked_up_but_says_re_run(page, capsys):
@@ -87,7 +87,7 @@ def test_verify_finds_what_was_looked_up_but_says_re_run(page, capsys):
     answers[:] = [notebook(RECORDED)]
     assert cli.verify(PAGE, 0) == 0
     printed = capsys.readouterr().out
-    assert "13 of 13 parts re-run" in printed
+    assert "14 of 14 parts re-run" in printed
     assert "64 of 64 equal" in printed
     assert not CLAIM.part("cause").varies(RECORDED["cause"])
 
