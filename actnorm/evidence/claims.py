@@ -79,7 +79,7 @@ class Claim:
 
     @property
     def open(self) -> list[str]:
-        """Names of the core parts that the recorded evidence leaves open."""
+        """Names of the parts that the evidence leaves open and that may turn the verdict."""
         return open_parts(self.parts, self._effects())
 
     @property

@@ -10,17 +10,18 @@ from actnorm.evidence.parts import NOT_MEASURED, Part, word
 
 
 def verdict(parts: Sequence[Part], effects: Mapping[str, Effect | None]) -> str:
-    """Return a claim's verdict from the effects of its parts; only core parts decide.
+    """Return a claim's verdict from the effects of its parts; core parts decide, in a regime.
 
-    What is undecided may turn out either way: where every way gives one verdict, that is it. A
-    regime R narrows a claim to *holds only when R* where every part inside of it holds and every
-    part outside fails, unless some core parts hold and others fail, which no regime explains.
+    A regime R narrows a claim to *holds only when R* where every part inside of it holds and every
+    part outside fails, unless some core parts hold and others fail, which no regime explains. What
+    is open, a core part or one that bears on a regime, may turn out either way: where every way
+    gives one verdict, that is it.
     """
     words = {part.name: word(part.outcome(effects.get(part.name))) for part in parts}
     core = [part.name for part in parts if part.role == "core"]
     if not core or any(words[name] == NOT_MEASURED for name in core):
         return NOT_MEASURED
-    unknown = [name for name in core if words[name] == "undecided"]
+    unknown = open_parts(parts, effects)
     ways = product(("holds", "fails"), repeat=len(unknown))
     verdicts = {_decided(parts, words | dict(zip(unknown, way, strict=True))) for way in ways}
     return verdicts.pop() if len(verdicts) == 1 else "undecided"
@@ -42,12 +43,17 @@ def _decided(parts: Sequence[Part], words: Mapping[str, str]) -> str:
 
 
 def open_parts(parts: Sequence[Part], effects: Mapping[str, Effect | None]) -> list[str]:
-    """Return the names of the core parts that are undecided or not yet measured."""
+    """Return the names of the core parts that are undecided or not measured, and of such parts
+    with a regime, unless the core is split already, so that no regime matters.
+    """
+    words = {part.name: word(part.outcome(effects.get(part.name))) for part in parts}
+    core = {words[part.name] for part in parts if part.role == "core"}
+    split = {"holds", "fails"} <= core
     return [
         part.name
         for part in parts
-        if part.role == "core"
-        and word(part.outcome(effects.get(part.name))) in ("undecided", NOT_MEASURED)
+        if (part.role == "core" or (part.regime and not split))
+        and words[part.name] in ("undecided", NOT_MEASURED)
     ]
 
 

@@ -16,11 +16,33 @@ LAWS = {
 }
 
 
+def charts(page):
+    """The charts of a page that have a law: all but the one that asks for a guess."""
+    found = page.locator(".explorable").all()
+    return [chart for chart in found if not chart.locator("input[name=guess]").count()]
+
+
+def numbers(chart):
+    """What a chart shows of its law, and the text that says so."""
+    labels = chart.locator("svg [aria-label]").evaluate_all(
+        "nodes => nodes.map(node => node.getAttribute('aria-label'))"
+    )
+    (text,) = {t for t in labels if re.fullmatch(r"[-+\d.e]+( [-+\d.e]+)+", t)}
+    return list(map(float, text.split())), text
+
+
 @pytest.mark.parametrize("name", LAWS)
 def test_sliders_move_by_keyboard_and_show_the_librarys_numbers(wide, served, name):
     seen = visit(wide, served, name)
     page = seen.page
-    chart = page.locator(".explorable").first
+    laws = LAWS[name] if isinstance(LAWS[name], tuple) else (LAWS[name],)
+    for chart, law in zip(charts(page), laws, strict=True):
+        moved_by_keyboard(page, chart, law)
+    seen.check()
+    page.close()
+
+
+def moved_by_keyboard(page, chart, law):
     sliders = chart.locator("input[type=range]").all()
     for slider in sliders:
         slider.focus()
@@ -29,16 +51,23 @@ def test_sliders_move_by_keyboard_and_show_the_librarys_numbers(wide, served, na
             page.keyboard.press(key)
             chart.evaluate("async (element) => { await element.view.runAsync(); }")
             pictures.add(chart.locator("svg").inner_html())
-            labels = chart.locator("svg [aria-label]").evaluate_all(
-                "nodes => nodes.map(node => node.getAttribute('aria-label'))"
-            )
-            shown = {t for t in labels if re.fullmatch(r"[-+\d.e]+( [-+\d.e]+)+", t)}
-            exact = LAWS[name](*(float(each.input_value()) for each in sliders))
-            (text,) = shown
+            exact = law(*(float(each.input_value()) for each in sliders))
+            found, text = numbers(chart)
             rounding = 0 if "e" in text else 6e-9
-            found = list(map(float, text.split()))
             assert found == pytest.approx(exact, rel=1e-6, abs=rounding)
         assert len(pictures) == 7
+
+
+def test_a_flipped_sign_mirrors_the_walk_and_saves_no_update(wide, served):
+    seen = visit(wide, served, "chapters/zero-centering/sign-coherence.html")
+    page = seen.page
+    chart = charts(page)[0]
+    (first, second, left), _ = numbers(chart)
+    flip = chart.locator("input[type=checkbox]")
+    flip.focus()
+    page.keyboard.press("Space")
+    chart.evaluate("async (element) => { await element.view.runAsync(); }")
+    assert numbers(chart)[0] == pytest.approx([first, -second, left])
     seen.check()
     page.close()
 
@@ -47,7 +76,7 @@ def test_law_of_two_streams_passes_through_what_the_layers_did(wide, served):
     """Its law holds fitted numbers of one convolution; the dots come from torch's own layers."""
     seen = visit(wide, served, "chapters/zero-centering/two-streams.html")
     page = seen.page
-    chart = page.locator(".explorable").first
+    (chart,) = charts(page)
     dots = chart.evaluate(
         """element => Object.values(element.view.getState({data: () => true}).data).flat()
             .filter(row => row.style && row.norm !== "instance")"""

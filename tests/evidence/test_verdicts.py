@@ -39,9 +39,10 @@ def test_verdict_of_core_parts(effects, expected):
         ([H, H], [F, F], "holds only when depth is 10"),
         ([H, F], [F], "holds"),
         ([H], [F, H], "holds"),
-        ([H, U], [F], "holds"),
-        ([H], [F, None], "holds"),
-        ([H], [U], "holds"),
+        ([H, U], [F], "undecided"),  # holds, or holds only when depth is 10
+        ([H], [F, None], "undecided"),
+        ([H], [U], "undecided"),
+        ([H, F], [U], "holds"),
         ([H], [], "holds"),
         ([], [F], "holds"),
         ([F], [H], "holds"),
@@ -72,14 +73,15 @@ def test_a_core_part_with_a_label_counts_inside_its_regime():
     assert evidence.verdict(parts, {"deep": U, "shallow": F}) == "undecided"
 
 
-def test_open_parts_are_the_undecided_core_ones():
+def test_open_parts_are_the_undecided_ones_that_may_turn_a_verdict():
     parts = [
         *(replace(part("greater", 0.2), name=name) for name in ("a", "b", "c")),
         part("greater", 0.2, "scope"),
+        replace(part("greater", 0.2, "scope", regime="deep", side="outside"), name="r"),
     ]
     claim = evidence.Claim("x", "s", tuple(parts))
-    assert claim.open == ["a", "b", "c"]
-    found = evidence.verdicts.open_parts(parts, {"a": H, "b": U, "p": U})
+    assert claim.open == ["a", "b", "c", "r"]
+    found = evidence.verdicts.open_parts(parts, {"a": H, "b": U, "p": U, "r": F})
     assert found == ["b", "c"]
 
 

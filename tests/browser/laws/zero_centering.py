@@ -14,8 +14,35 @@ def readout(mean, variance, width):
     return largest, math.log(0.1) / (2 * math.log(1 - variance / largest))
 
 
+def walk(mean, updates):
+    """Two weights after some updates by hand, each of the best fixed size, and the loss left."""
+    gram = gaussian.moments("sigmoid").variance * np.eye(2) + mean**2
+    goal = np.array([1.1, -0.6])
+    error = -goal
+    rate, first = 2 / np.linalg.eigvalsh(gram).sum(), error @ gram @ error
+    for _ in range(int(updates)):
+        error = error - rate * gram @ error
+    return *(error + goal), error @ gram @ error / first
+
+
 def mean_slopes(std):
     return gaussian.mean_slope("tanh", std=std), gaussian.mean_slope("sigmoid", std=std)
+
+
+def two_maps(place):
+    """Loss that is left after 24 updates of a weight and a bias, by tanh and by its equivalent."""
+    s2, angle = gaussian.moments("tanh").variance, 2 * np.pi * (place - 1) / 12 + 0.2
+    weight, bias = np.cos(angle) / math.sqrt(s2), np.sin(angle)
+    maps = {
+        "tanh": (np.array([weight, bias]), np.diag([s2, 1.0])),
+        "sigmoid": (np.array([2 * weight, bias - weight]), np.array([[1 + s2, 2], [2, 4]]) / 4),
+    }
+    left = []
+    for error, gram in maps.values():
+        for _ in range(24):
+            error = error - 0.5 / np.linalg.eigvalsh(gram)[-1] * gram @ error
+        left.append(error @ gram @ error)
+    return tuple(left)
 
 
 def remapped(width):
@@ -56,9 +83,12 @@ def left_in_the_record(replica):
 
 
 LAWS = {
-    "sign-coherence": lambda offset: readout(offset, gaussian.moments("tanh").variance, 64),
+    "sign-coherence": (
+        walk,
+        lambda offset: readout(offset, gaussian.moments("tanh").variance, 64),
+    ),
     "slope-at-the-origin": mean_slopes,
-    "two-curves-one-family": remapped,
+    "two-curves-one-family": (two_maps, remapped),
     "forced-centring": part_of_the_mean,
     "residual-alignment": blocks,
     "variance-decay": (fresh_relu, left_in_the_record),
