@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import charts
+import lean
 import pandas as pd
-import vl_convert
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
+from drawings import draw_natively
 from outcomes import Margins, Outcomes
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
+from words import explain_words
 
 from actnorm import evidence
 from actnorm.evidence import cards, listing, marks
+
+FOLDED = '<summary aria-label="Toggle hidden content">'  # hides what the summary itself says
+FOLD_CONTROL = {
+    "type": "javascript",
+    "javascript": "actnormFold()",
+    "icon": "fas fa-code",
+    "text": "Show all code",
+    "label": "fold-code",
+}
 
 
 class Ledger(Directive):
@@ -65,23 +75,6 @@ def effect_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, *
     """``{effect}`3174499 slower` ``: a part's recorded effect with its interval."""
     problem_id, part = text.split()
     return [nodes.Text(cards.measured(evidence.claim(problem_id).recorded(part)))], []
-
-
-class ExplorableOf(Directive):
-    """``{explorable-of} page``: the first chart with sliders on a page, shown here too."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        env = self.state.document.settings.env
-        path = Path(env.srcdir, "chapters", self.arguments[0]).with_suffix(".ipynb")
-        env.note_dependency(str(path))
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", ()):
-                text = "".join(output.get("data", {}).get("text/html", ""))
-                if 'class="explorable"' in text:
-                    return [nodes.raw("", text, format="html")]
-        return [self.state.document.reporter.warning(f"no explorable in {path}", line=self.lineno)]
 
 
 def _wide(table: str) -> nodes.raw:
@@ -136,13 +129,6 @@ class Records(Directive):
         return [_wide(table)]
 
 
-def write_vega(app: Sphinx, _: Exception | None) -> None:
-    """Serve the charting library from the site, as one classic script that keeps its names."""
-    bundle = Path(app.outdir, "_static", "vega.js")
-    if not bundle.exists():
-        bundle.write_text(f"(()=>{{{vl_convert.javascript_bundle()}}})();", encoding="utf-8")
-
-
 def write_404(app: Sphinx, _: Exception | None) -> None:
     """Write the page for addresses that lead nowhere; it stands alone, wherever it is served."""
     home = app.config.html_baseurl or "/"
@@ -150,33 +136,15 @@ def write_404(app: Sphinx, _: Exception | None) -> None:
     Path(app.outdir, "404.html").write_text(page.replace("{{ home }}", home), encoding="utf-8")
 
 
-EXPLORABLE = re.compile(
-    r'(<div class="explorable"[^>]*>)(</div>\s*<script>\s*\(async .*?const spec = )(.*?);\n',
-    re.DOTALL,
-)
-
-
-def _with_picture(match: re.Match[str]) -> str:
-    """Put a still picture where the chart will be, for readers whose browser runs no scripts."""
-    return f"{match[1]}{_picture(match[3])}{match[2]}{match[3]};\n"
-
-
-@lru_cache
-def _picture(spec: str) -> str:
-    return vl_convert.vegalite_to_svg(json.loads(spec))
-
-
 def page_context(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Leave Thebe out, whose scripts come from elsewhere; bring Vega where a page needs it."""
-    context["script_files"] = [
-        script
-        for script in context["script_files"]
-        if "thebe" not in (getattr(script, "filename", None) or "")
-        and "thebe" not in str(getattr(script, "attributes", {}).get("body", ""))
-    ]
-    if 'class="explorable"' in context.get("body", ""):
-        context["body"] = EXPLORABLE.sub(_with_picture, context["body"])
+    """Bring what a page uses and nothing else, and pictures where charts will be."""
+    lean.drop_libraries(context)
+    body = context.get("body", "").replace(FOLDED, "<summary>")
+    if 'class="explorable"' in body:
         context["script_files"].append("_static/vega.js")
+    if "tag_hide-input" in body:
+        context["header_buttons"].insert(0, FOLD_CONTROL)
+    context["body"] = charts.with_pictures(body)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -184,13 +152,17 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_role("verdict", verdict_role)
     app.add_role("effect", effect_role)
-    app.add_directive("explorable-of", ExplorableOf)
+    app.add_directive("explorable-of", charts.ExplorableOf)
     app.add_directive("benchmarks", Benchmarks)
     app.add_directive("records", Records)
     app.add_directive("outcomes", Outcomes)
     app.add_directive("margins", Margins)
+    app.connect("config-inited", lean.mathjax_in_parts)
+    app.connect("doctree-resolved", draw_natively)
+    app.connect("doctree-resolved", explain_words)
     app.connect("html-page-context", page_context, priority=900)
-    app.connect("build-finished", write_vega)
+    app.connect("build-finished", charts.write_vega)
     app.connect("build-finished", write_404)
+    app.connect("build-finished", lean.draw_icons, priority=900)
     changed = zlib.crc32(Path(__file__).read_bytes())  # another extension, another environment
     return {"env_version": changed, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -66,11 +66,12 @@ class Page:
         return self.entry["title"]
 
     def effect(self, part: str) -> Effect:
-        """Return the recorded effect of one of the claim's parts."""
-        found = evidence.claim(self.entry["claim"]).recorded(part)
+        """Return the recorded effect of one of the claim's parts, as it is judged."""
+        claim = evidence.claim(self.entry["claim"])
+        found = claim.recorded(part)
         if found is None:
             raise ValueError(f"part {part} of page {self.name} is not recorded yet")
-        return found
+        return claim.part(part).judged(found)
 
     def say(self, template: str) -> str:
         """Return a sentence with its ``{part}`` replaced by recorded effects."""
@@ -83,6 +84,10 @@ class Page:
             " split."
         )
         return Words(_quoted(f"{self.say(self.entry['short']).strip()}\n\n{tested}"))
+
+    def stands(self) -> Words:
+        """Return what stands after the verdict, point by point, with the recorded effects."""
+        return Words(self.say(self.entry["stands"]).strip())
 
     def use_it(self) -> Words:
         """Return the advice as a card: symptom, check, threshold, what to do, what to expect."""

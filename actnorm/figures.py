@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -100,15 +101,22 @@ def measured(x: Any, samples: Any, *, ax: Axes, label: str | None = None, **kwar
     return ax
 
 
-def arms(samples: Mapping[str, Any], *, ax: Axes, log: bool = False) -> Axes:
+def arms(
+    samples: Mapping[str, Any],
+    *,
+    ax: Axes,
+    log: bool = False,
+    colors: Mapping[str, Any] = MappingProxyType({}),
+) -> Axes:
     """Draw one row for each arm: every replica as a faint dot, the mean with its 99 % interval.
 
-    ``samples`` maps the arm's name to values of shape ``(replicas,)``.
+    ``samples`` maps the arm's name to values of shape ``(replicas,)``. An arm that ``colors``
+    names keeps its color in all figures of a page; the others take the palette's, row by row.
     """
     if log:
         log_axes(ax, "x")
-    for row, values in enumerate(samples.values()):
-        color = PALETTE[row % len(PALETTE)]
+    for row, (name, values) in enumerate(samples.items()):
+        color = colors.get(name, PALETTE[row % len(PALETTE)])
         e = (_log_mean if log else mean_effect)(values)
         jitter = np.linspace(-0.18, 0.18, len(values))
         ax.scatter(values, row + jitter, s=7, color=color, alpha=0.35, linewidths=0)
@@ -120,7 +128,12 @@ def arms(samples: Mapping[str, Any], *, ax: Axes, log: bool = False) -> Axes:
 
 
 def isolation(
-    curves: Mapping[str, Mapping[str, Any]], *, ax: Axes, ylabel: str, better: str = "low"
+    curves: Mapping[str, Mapping[str, Any]],
+    *,
+    ax: Axes,
+    ylabel: str,
+    better: str = "low",
+    colors: Mapping[str, Any] = MappingProxyType({}),
 ) -> Axes:
     """Draw what each arm reaches at each learning rate, the nuisance, and at the best of them.
 
@@ -134,12 +147,15 @@ def isolation(
         What `Tuning.summary` returned, by arm.
     better
         ``low`` or ``high``: where the metric is good.
+    colors
+        Of arms, by name, as in `arms`.
     """
     if better not in ("low", "high"):
         raise ValueError(f"better must be low or high, not {better!r}")
     log_axes(ax, "x")
     for row, (name, curve) in enumerate(curves.items()):
-        color, means = PALETTE[row % len(PALETTE)], np.mean(curve["values"], axis=1)
+        color = colors.get(name, PALETTE[row % len(PALETTE)])
+        means = np.mean(curve["values"], axis=1)
         ax.plot(curve["rates"], means, color=color, zorder=1)
         areas = 120 * np.asarray(curve["wins"])
         ax.scatter(curve["rates"], means, s=areas, color=color, linewidths=0, zorder=2)
@@ -169,14 +185,14 @@ def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) ->
     """
     rates = ["½×", "best", "2×"]
     tenth = math.floor(math.log10(part.margin)) if part.margin else 0
-    digits = max(2, 1 - tenth)  # a tenth of the margin shows
+    spec = f".{max(2, 1 - tenth)}f" if tenth > -4 else ".0e"  # a tenth of the margin shows
     for i, row in enumerate(effects):
         for j, effect in enumerate(row):
             outcome = part.outcome(effect).split(":")[0]
             cell = {"fc": OUTCOMES[outcome], "ec": "white", "lw": 1.5}
             ax.add_patch(mpl.patches.Rectangle((j - 0.5, i - 0.5), 1, 1, **cell))
             text = {"color": "white", "ha": "center"}
-            size = f"{effect.estimate:.{digits}f}{effect.unit}".replace("-", "−")
+            size = f"{effect.estimate:{spec}}{effect.unit}".replace("-", "−")
             ax.text(j, i, size, va="bottom", size=10, **text)
             ax.text(j, i + 0.08, outcome, va="top", size=8, **text)
     middle = (len(effects) - 1) / 2

@@ -70,6 +70,7 @@ def test_what_stands_names_its_parts(page):
     parts = {p.name for claim in evidence.registry().values() for p in claim.parts}
     text = "\n".join(cell.source for cell in notebook.cells)  # sizes come from cells of code
     verdict = text[text.index("\n## Verdict") : text.index("\n## Use it")]
+    verdict += "\n" + an.page(name).entry.get("stands", "")
     bullets = re.findall(r"(?ms)^- .*?(?=^- |\n\n|\Z)", verdict)
     assert bullets, name
     for bullet in bullets:

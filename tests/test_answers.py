@@ -49,6 +49,20 @@ def test_advice_is_a_card_with_code_that_can_be_copied(page):
     assert all(line.startswith(">") for line in said.splitlines())
 
 
+def test_what_stands_is_told_point_by_point(page):
+    listed = Page(page.name, ENTRY | {"stands": "\n- **Slow** (`slower`): {slower:~}.\n"})
+    assert str(listed.stands()) == "- **Slow** (`slower`): 18.0×."
+
+
+def test_a_sentence_tells_the_interval_that_judges():
+    page, part = an.page("zero-centering/two-streams"), "right_pairing"
+    recorded = evidence.claim("3138623").recorded(part)  # looked at twice
+    told = page.effect(part)
+    assert told.estimate == recorded.estimate
+    assert told.low < recorded.low < recorded.high < told.high
+    assert f"[{100 * told.low:.2f}, {100 * told.high:.2f}]" in page.say("{right_pairing:points}")
+
+
 def test_a_part_without_a_record_is_named(page):
     with pytest.raises(ValueError, match="part signs of page zero-centering/sign-coherence is not"):
         page.say("{signs}")

@@ -47,6 +47,13 @@ def test_sensitivity_says_each_outcome_and_its_size():
     assert [colors[0], colors[8]] == [figures.OUTCOMES["fails"], figures.OUTCOMES["holds"]]
 
 
+def test_sensitivity_writes_rounding_in_powers_of_ten():
+    part = evidence.Part("same", "They are the same.", kind="bound", margin=1e-9)
+    _, ax = figures.panels()
+    figures.sensitivity(part, [[evidence.deviation([4e-15, 5e-15, 6e-15], 0)]], ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["5e−15", "holds"]
+
+
 def test_style_leaves_no_trace():
     before = dict(mpl.rcParams)
     figures.panels()
@@ -71,3 +78,13 @@ def test_sensitivity_draws_a_margin_of_0():
     _, ax = figures.panels()
     figures.sensitivity(part, [[evidence.mean_effect([1.0, 1.1, 1.2])] * 3], ax=ax)
     assert [text.get_text() for text in ax.texts] == ["1.10", "holds"] * 3
+
+
+def test_an_arm_keeps_its_color_in_every_figure():
+    curve = {"rates": [0.1, 0.2], "values": [[3, 5], [2, 2]], "wins": [0.1, 0.9], "rate": 0.2}
+    _, (left, right) = figures.panels(2)
+    figures.arms({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 4.0]}, ax=left, colors={"b": "red"})
+    figures.isolation({"b": curve}, ax=right, ylabel="updates", colors={"b": "red"})
+    first, second = (mpl.colors.to_hex(row.get_facecolor()[0]) for row in left.collections[::2])
+    assert [first, second] == [mpl.colors.to_hex(figures.PALETTE[0]), "#ff0000"]
+    assert right.lines[0].get_color() == "red"

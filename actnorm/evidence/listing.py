@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from html import escape
 from typing import Any
 
 from actnorm.evidence import marks
 
+VERDICTS = ("holds", "holds in part", "holds only when", "does not hold", "undecided")
+
 
 def ledger_table(rows: list[dict[str, Any]], href: dict[str, str]) -> str:
-    """Return the ledger as a table; ``href`` leads from a page's name to its address."""
-    body = "".join(_claim(row, href) for row in rows)
-    return f'{marks.style()}<div class="an-ledger">{body}{marks.KEY}</div>'
+    """Return the ledger as a list; ``href`` leads from a page's name to its address."""
+    body = "".join(_claim(row, href, order) for order, row in enumerate(rows))
+    return f'{marks.style()}<ul class="an-ledger">{body}</ul>{marks.KEY}'
 
 
-def _claim(row: dict[str, Any], href: dict[str, str]) -> str:
-    """One claim: its verdict, its core parts as squares, its primary effect; folded, its parts."""
-    lead = next((part for part in row["parts"] if part["name"] == row["primary"]), None)
-    words = [part["outcome"].split(":")[0] for part in row["parts"] if part["role"] == "core"]
+def chapter(row: dict[str, Any]) -> str:
+    """Return the chapter of a claim: that of its primary part, or of its first."""
+    lead = _lead(row) or row["parts"][0]
+    return lead["page"].partition("/")[0]
+
+
+def _lead(row: dict[str, Any]) -> dict[str, Any] | None:
+    return next((part for part in row["parts"] if part["name"] == row["primary"]), None)
+
+
+def _claim(row: dict[str, Any], href: dict[str, str], order: int) -> str:
+    """One claim: its verdict, a bar of its core parts, its primary effect; folded, its parts."""
     outcomes = {p["name"]: p["outcome"] for p in row["parts"] if p["role"] == "core"}
-    first = f" {_size(lead)}" if lead and lead["estimate"] is not None else ""
+    data = {
+        "verdict": row["verdict"],
+        "chapter": chapter(row),
+        "order": order,
+        "held": round(row["core"]["held"] / max(1, len(outcomes)), 4),
+    }
+    attributes = "".join(f' data-{name}="{escape(str(value))}"' for name, value in data.items())
     return (
-        f'<details class="an-claim" id="claim-{row["problem_id"]}"'
-        f' data-verdict="{escape(row["verdict"])}" data-sources="{" ".join(row["sources"])}">'
-        f"<summary>{marks.badge(row['verdict'])} {escape(row['claim'])}"
-        f" <small>{row['problem_id']}{first}</small> {marks.bar(words)}</summary>"
+        f'<li id="claim-{row["problem_id"]}"><details class="an-claim" id="{row["problem_id"]}"'
+        f'{attributes}><summary><span class="an-title">{escape(row["claim"])}'
+        f" <small>{row['problem_id']}, {escape(data['chapter'])}</small></span>"
+        f'<span class="an-verdict">{marks.badge(row["verdict"])} '
+        f"{marks.bar(outcomes.values())}</span>"
+        f'<span class="an-effect">{_first(row)}</span></summary>'
         f"<p><small>{marks.tally(outcomes)}</small></p>"
         f'<table class="an-table"><tbody>{"".join(_part(p, row, href) for p in row["parts"])}'
-        "</tbody></table></details>"
+        "</tbody></table></details></li>"
     )
+
+
+def _first(row: dict[str, Any]) -> str:
+    """The effect that a claim leads with: a picture, the part's name and its size."""
+    lead = _lead(row)
+    if not lead or lead["estimate"] is None:
+        return ""
+    name = lead["name"].replace("_", " ")
+    return f"{_picture(lead)}<small>{escape(name)}</small> <span>{_size(lead)}</span>"
 
 
 def _part(part: dict[str, Any], row: dict[str, Any], href: dict[str, str]) -> str:
@@ -37,7 +63,7 @@ def _part(part: dict[str, Any], row: dict[str, Any], href: dict[str, str]) -> st
     name = f'<a href="{escape(page)}">{name}</a>' if page else name
     role = "core, primary" if part["name"] == row["primary"] else part["role"]
     return (
-        f"<tr><td>{name}<br><small>{role}</small></td><td>{escape(part['asserts'])}</td>"
+        f"<tr><td>{name} <small>{role}</small><br>{escape(part['asserts'])}</td>"
         f"<td>{marks.badge(part['outcome'], part['role'])}{_adjusted(part)}</td>"
         f"<td class='an-number'>{_recorded(part)}</td></tr>"
     )
@@ -54,29 +80,46 @@ def _adjusted(part: dict[str, Any]) -> str:
     return f"<br><small>against its margin: p {word} (Holm, {part['family']})</small>"
 
 
+def _picture(part: dict[str, Any]) -> str:
+    look = {"kind": part["kind"], "margin": part["margin"], "ratio": part["method"] == "ratio"}
+    return marks.interval(part["low"], part["high"], part["estimate"], **look)
+
+
 def _recorded(part: dict[str, Any]) -> str:
     if part["estimate"] is None:
         return ""
-    ratio = part["method"] == "ratio"
-    picture = marks.interval(
-        *(part["low"], part["high"], part["estimate"]),
-        kind=part["kind"],
-        margin=part["margin"],
-        ratio=ratio,
-    )
-    where = marks.criterion(part["kind"], part["margin"], ratio)
-    return f"{_size(part)}{picture}<small>{where}; {part['n']} replicas</small>"
+    where = marks.criterion(part["kind"], part["margin"], part["method"] == "ratio")
+    return f"{_size(part)}{_picture(part)}<small>{where}; {part['n']} replicas</small>"
 
 
 def ledger_strip(rows: list[dict[str, Any]], ledger: str) -> str:
-    """Return the ledger in miniature: a square for each claim, and how many have which verdict."""
-    counts = Counter(row["verdict"] for row in rows)
-    words = " ".join(f"{count} {marks.badge(verdict)}" for verdict, count in counts.most_common())
-    squares = "".join(
-        f'<a class="an-badge {marks.tone(row["verdict"])}"'
-        f' href="{ledger}#claim-{row["problem_id"]}"'
-        f' title="{escape(row["claim"])}: {escape(row["verdict"])}"'
-        f' aria-label="{escape(row["claim"])}: {escape(row["verdict"])}"></a>'
-        for row in rows
+    """Return the ledger in miniature: a mark for each measured claim, and how many are not.
+
+    ``ledger`` is the address of the ledger.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(kind(row["verdict"]), []).append(row)
+    waiting = len(groups.pop("not yet measured", ()))
+    lines = "".join(
+        _group(groups[verdict], verdict, ledger) for verdict in VERDICTS if verdict in groups
     )
-    return f'{marks.style()}<div class="an-strip">{squares}</div><p>{len(rows)} claims: {words}</p>'
+    rest = f'<p class="an-rest">{waiting} of {len(rows)} are registered, not yet measured.</p>'
+    more = rest if waiting else ""
+    return f'{marks.style()}<div class="an-strip">{lines}{more}</div>'
+
+
+def kind(verdict: str) -> str:
+    """Return a verdict without the words of its regime."""
+    return "holds only when" if verdict.startswith("holds only when") else verdict
+
+
+def _group(rows: list[dict[str, Any]], verdict: str, ledger: str) -> str:
+    squares = "".join(
+        f'<a class="an-badge {marks.tone(verdict)}" href="{ledger}#claim-{row["problem_id"]}"'
+        f' title="{escape(said)}" aria-label="{escape(said)}"></a>'
+        for row in rows
+        for said in [f"{row['claim']}: {row['verdict']}"]
+    )
+    name = f"{verdict} …" if verdict.endswith("when") else verdict
+    return f"<p><b>{len(rows)}</b> {marks.badge(name)} <span>{squares}</span></p>"

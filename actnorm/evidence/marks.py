@@ -15,6 +15,12 @@ WORDS = {
     "fails": ("fails", "fail"),
     "undecided": ("is open", "are open"),
 }
+BAR = {
+    "holds": ("✓", "held"),
+    "fails": ("✗", "failed"),
+    "undecided": ("?", "undecided"),
+    "none": ("–", "not yet measured"),
+}
 KEY = (
     '<p class="an-key"><small><span class="an-swatch"></span> holds here · core parts decide:'
     " green speaks for the claim, red against it, violet is undecided · scope: where it stops ·"
@@ -125,11 +131,16 @@ def tally(outcomes: Mapping[str, str]) -> str:
     return f"Core parts: {', '.join(said) or 'none here'}{which}."
 
 
-def bar(words: Iterable[str]) -> str:
-    """Return a square for each core part, in the color of what it says of the claim."""
-    order = {"holds": 0, "fails": 1, "undecided": 2}
-    squares = "".join(
-        f'<i class="an-badge {tone(word)}"></i>'
-        for word in sorted(words, key=lambda word: order.get(word, 3))
+def bar(outcomes: Iterable[str]) -> str:
+    """Return a bar of core parts, held, failed, undecided and not measured, with their numbers."""
+    words = [outcome.split(":")[0] for outcome in outcomes]
+    counts = {word: words.count(word) for word in ("holds", "fails", "undecided")}
+    counts["none"] = len(words) - sum(counts.values())
+    said = {word: f"{count} {BAR[word][1]}" for word, count in counts.items() if count}
+    blocks = "".join(
+        f'<i class="an-badge {word}" style="flex-grow:{counts[word]}">'
+        f"{BAR[word][0]} {counts[word]}</i>"
+        for word in said
     )
-    return f'<span class="an-bar" aria-hidden="true">{squares}</span>'
+    label = f"Core parts: {', '.join(said.values()) or 'none'}"
+    return f'<span class="an-bar" role="img" aria-label="{label}" title="{label}">{blocks}</span>'

@@ -11,6 +11,8 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXPLORED = "chapters/zero-centering/sign-coherence.html"
 PLAIN = {"genindex.html"}  # the theme's own page, which is not ours to mend
+SHARED, OWN = 2_500_000, 1_000_000  # bytes that a page may load of what all share, and of its own
+CONTROL = "button.btn-fold-code"
 
 
 def test_there_are_pages():
@@ -27,11 +29,18 @@ def test_page_is_whole_asks_for_nothing_elsewhere_and_can_be_read(wide, served, 
         launch = seen.page.locator("a[href*='colab.research.google.com']").count()
         assert bool(launch) == bool(address)
     assert seen.page.locator("a.btn-download-source-button").count() == (notebook or words)
-    for scheme in ("light", "dark"):
-        if name not in PLAIN:
-            shade(seen.page, scheme)
-            assert not unreadable(seen.page), scheme
+    for code in ("folded", "open") if seen.page.locator(CONTROL).count() else ("folded",):
+        if code == "open":
+            seen.page.locator(CONTROL).click()
+        for scheme in ("light", "dark"):
+            if name not in PLAIN:
+                shade(seen.page, scheme)
+                assert not unreadable(seen.page), (scheme, code)
     assert not seen.wrong
+    sizes = {path: (HTML / path).stat().st_size for path in seen.loaded}
+    shared = sum(size for path, size in sizes.items() if path.startswith("_static/"))
+    assert shared <= SHARED
+    assert sum(sizes.values()) - shared <= OWN
     seen.page.close()
 
 
@@ -41,7 +50,21 @@ def test_phone_needs_no_sideways_scrolling(phone, served, name):
     seen.check()
     if name not in PLAIN:
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert seen.page.evaluate(SMALLEST) >= 8.95
+    assert seen.page.evaluate(SLABS) == []
+    frames = ".an-figure > svg, .explorable > svg"
+    wide = "svg => svg.parentElement.scrollWidth > svg.parentElement.clientWidth + 1"
+    for frame in seen.page.locator(frames).all():
+        if frame.evaluate(wide):
+            assert frame.evaluate(REACHED), "a figure that is scrolled takes the focus"
     seen.page.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_words_are_explained_where_they_are_linked(name):
+    text = (HTML / name).read_text(encoding="utf-8")
+    for link in re.findall(r'<a [^>]*href="[^"]*words\.html#[^>]*>', text):
+        assert re.search(r' title="[^"]', link), link
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -62,11 +85,48 @@ def test_links_within_the_site_lead_somewhere(name):
 def test_faint_code_is_found(wide, served):
     seen = visit(wide, served, EXPLORED)
     shade(seen.page, "light")
+    if seen.page.locator(CONTROL).count():
+        seen.page.locator(CONTROL).click()
     for token in ("n:last-of-type", "c1"):  # unlike others of its kind; all of a kind
         seen.page.add_style_tag(content=f"pre .{token} {{color: #ccc !important}}")
     found = {html[:16] for _, html, _ in unreadable(seen.page)}
     assert found == {'<span class="n">', '<span class="c1"'}
     seen.page.close()
+
+
+# The smallest text in figures and charts, in px. Matplotlib draws glyphs at a size of 100.
+SMALLEST = """() => {
+  const glyphs = [...document.querySelectorAll(".an-figure g[transform*='scale(0.'] use")]
+    .filter((glyph) => glyph.checkVisibility()).map((glyph) => glyph.getScreenCTM())
+    .map(({a, b}) => 100 * Math.hypot(a, b));
+  const words = [...document.querySelectorAll(".explorable > svg text")]
+    .filter((text) => text.checkVisibility() && text.textContent.trim())
+    .map((text) => {
+      const svg = text.closest(".explorable > svg");
+      const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+      return scale * parseFloat(getComputedStyle(text).fontSize);
+    });
+  return Math.min(99, ...glyphs, ...words);
+}"""
+
+# Shapes of figures that are light and not small; photographs are none.
+SLABS = """() => [...document.querySelectorAll(".an-figure svg :is(path, rect)")]
+  .filter((shape) => shape.checkVisibility() && !shape.closest("defs")).filter((shape) => {
+    const style = getComputedStyle(shape);
+    const colors = style.fill.match(/[\\d.]+/g)?.map(Number) ?? [];
+    const bright = style.fill.startsWith("color") ? 255 * Math.min(...colors.slice(0, 3))
+      : Math.min(...colors.slice(0, 3));
+    const [box, room] = [shape, shape.closest("svg")].map((e) => e.getBoundingClientRect());
+    const share = box.width * box.height / (room.width * room.height);
+    return colors.length && bright > 200 && style.fillOpacity > 0.5 && share > 0.05;
+  }).map((shape) => shape.outerHTML.slice(0, 120))"""
+
+REACHED = """(svg) => {
+  const frame = svg.parentElement;
+  if (frame.querySelector("input, select, button")) return true;
+  frame.focus();
+  return document.activeElement === frame && Boolean(frame.getAttribute("aria-label"));
+}"""
 
 
 # What axe says of each token of code it says of all that look the same on the same ground, and

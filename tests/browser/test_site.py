@@ -4,7 +4,8 @@ import altair as alt
 import pytest
 from visit import visit
 
-from actnorm import explorables
+from actnorm import evidence, explorables
+from actnorm.evidence import marks
 
 pytestmark = pytest.mark.browser
 EXPLORED = "chapters/zero-centering/sign-coherence.html"
@@ -18,6 +19,7 @@ def test_explorable_shows_a_picture_without_scripts(browser, served):
     context.close()
 
 
+ICON = '<link rel="icon" href="data:,">'  # a page without one asks for it when its address changes
 NASTY = "<!-- <script> </script> ]]> &amp;"
 
 
@@ -33,11 +35,11 @@ def test_a_chart_is_drawn_wherever_it_is_shown_whatever_it_says(wide, served, de
     page.add_script_tag(url=f"{served}_static/vega.js")
     place, script = html.split("<script>")
     if detached:
-        page.set_content(f"{place}<p>between</p>{place}<p>after</p>")
+        page.set_content(f"{ICON}{place}<p>between</p>{place}<p>after</p>")
         for _ in range(2):
             page.add_script_tag(content=script.removesuffix("</script>"))
     else:
-        page.set_content(f"{html}<p>between</p>{html}<p>after</p>")
+        page.set_content(f"{ICON}{html}<p>between</p>{html}<p>after</p>")
     page.wait_for_function("[...document.querySelectorAll('.explorable')].every((e) => e.view)")
     titles = page.locator(".explorable .role-title-text text").all_text_contents()
     assert titles == [NASTY] * 2
@@ -50,13 +52,19 @@ def test_a_chart_is_drawn_wherever_it_is_shown_whatever_it_says(wide, served, de
     page.close()
 
 
-def test_ledger_is_filtered_by_verdict_and_words(wide, served):
-    page = visit(wide, served, "ledger.html").page
-    claims = page.locator(".an-claim")
-    assert claims.count() == 37
-    page.locator(".an-filter input[type=search]").fill("sigmoid")
-    visible = page.locator(".an-claim:visible")
-    assert 0 < visible.count() < 37
-    page.locator(".an-filter select").first.select_option(index=1)
-    assert page.locator(".an-claim:visible").count() <= visible.count()
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+def test_the_first_screen_says_what_was_found_and_lets_one_thing_be_moved(wide, served, size):
+    seen = visit(wide, served, "index.html")
+    page = seen.page
+    page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    page.wait_for_timeout(300)
+    for place in (".an-found", ".an-moved input[type=range]", ".an-judged"):
+        box = page.locator(place).bounding_box()
+        assert box["y"] > 0
+        assert box["y"] + box["height"] <= size[1], place
+    found = page.locator(".an-found").inner_text()
+    effect = evidence.claim("3174499").recorded("slower")
+    assert marks.number(effect.estimate) in found
+    judged = [row for row in evidence.ledger() if row["verdict"] != "not yet measured"]
+    assert page.locator(".an-judged .an-strip a").count() == len(judged)
     page.close()

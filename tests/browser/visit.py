@@ -1,7 +1,6 @@
 """Open a page of the built site, and say what is wrong with it."""
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +17,48 @@ DRAWN = """async () => {
   return charts.every((chart) => chart.view && chart.querySelectorAll("svg.marks").length === 1);
 }"""
 
+# How high the picture is that stands in a chart's place, from before its script runs.
+RESERVED = """
+window.reserved = new Map();
+new MutationObserver(() => {
+  for (const place of document.querySelectorAll(".explorable:has(> svg):not(.vega-embed)"))
+    reserved.set(place, place.getBoundingClientRect().height);
+}).observe(document, {childList: true, subtree: true});
+"""
+MOVED = """() => [...reserved].filter(([place, height]) =>
+  place.checkVisibility() && Math.abs(place.getBoundingClientRect().height - height) > 1).length"""
+
 
 @dataclass(frozen=True)
 class Visit:
-    """An open page, its name and everything that went wrong on it so far."""
+    """An open page, its name, everything that went wrong on it so far, and what it loaded."""
 
     name: str
     page: Any
     wrong: list[str]
+    loaded: set[str] = field(default_factory=set)
 
     def check(self) -> None:
         """Assert that nothing went wrong, and that mathematics and charts are drawn."""
         assert not self.wrong
         self.page.wait_for_function(DRAWN)
+        assert self.page.evaluate(MOVED) == 0, "a chart takes more or less room than its picture"
         if 'class="math' in (HTML / self.name).read_text(encoding="utf-8"):
             assert self.page.locator("mjx-container").count() > 0
 
 
 def visit(context: Any, root: str, name: str) -> Visit:
     """Open a page under a root, which is where all that it asks for must come from."""
-    page, wrong = context.new_page(), []
+    page, wrong, loaded = context.new_page(), [], set()
+    page.add_init_script(RESERVED)
 
     def on_console(message):
-        # The theme preloads its icon font; from a folder the browser refuses, and loads it later.
-        preload = root.startswith("file:") and (
-            re.search(r"(preload for|font at) 'file:.*\.woff2'", message.text)
-            or message.text == "Failed to load resource: net::ERR_FAILED"
-        )
-        if message.type in ("error", "warning") and not preload:
+        if message.type in ("error", "warning"):
             wrong.append(f"console: {message.text}")
 
     def on_request(request):
+        if request.url.startswith(root):
+            loaded.add(request.url.removeprefix(root).partition("?")[0].partition("#")[0])
         if not request.url.startswith((root, "data:", "blob:")):
             wrong.append(f"request: {request.url}")
 
@@ -58,4 +68,4 @@ def visit(context: Any, root: str, name: str) -> Visit:
     page.on("response", lambda r: r.status < 400 or wrong.append(f"{r.status}: {r.url}"))
     page.goto(root + name)
     page.wait_for_load_state("networkidle")
-    return Visit(name, page, wrong)
+    return Visit(name, page, wrong, loaded)

@@ -1,10 +1,11 @@
 """What the sliders of zero-centering show, by the library."""
 
+import json
 import math
 
 import numpy as np
 
-from actnorm import descent, gaussian
+from actnorm import descent, evidence, gaussian
 
 
 def readout(mean, variance, width):
@@ -26,6 +27,22 @@ def walk(mean, updates):
 
 def mean_slopes(std):
     return gaussian.mean_slope("tanh", std=std), gaussian.mean_slope("sigmoid", std=std)
+
+
+def two_maps(place):
+    """Loss that is left after 24 updates of a weight and a bias, by tanh and by its equivalent."""
+    s2, angle = gaussian.moments("tanh").variance, 2 * np.pi * (place - 1) / 12 + 0.2
+    weight, bias = np.cos(angle) / math.sqrt(s2), np.sin(angle)
+    maps = {
+        "tanh": (np.array([weight, bias]), np.diag([s2, 1.0])),
+        "sigmoid": (np.array([2 * weight, bias - weight]), np.array([[1 + s2, 2], [2, 4]]) / 4),
+    }
+    left = []
+    for error, gram in maps.values():
+        for _ in range(24):
+            error = error - 0.5 / np.linalg.eigvalsh(gram)[-1] * gram @ error
+        left.append(error @ gram @ error)
+    return tuple(left)
 
 
 def remapped(width):
@@ -57,14 +74,22 @@ def fresh_relu(gain, depth):
     return q, q * (1 - c)
 
 
+def left_in_the_record(replica):
+    """What two generators leave of the distance, against a discriminator with three layers."""
+    record = evidence.records()["zero-centering/variance-decay"]
+    judged = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "judged"}
+    calls = ([[arm, "discriminator", "adam", 3], {}] for arm in ("He", "N(0, 0.02²)"))
+    return [judged[json.dumps(call, sort_keys=True)]["left"][int(replica)] for call in calls]
+
+
 LAWS = {
     "sign-coherence": (
         walk,
         lambda offset: readout(offset, gaussian.moments("tanh").variance, 64),
     ),
     "slope-at-the-origin": mean_slopes,
-    "two-curves-one-family": remapped,
+    "two-curves-one-family": (two_maps, remapped),
     "forced-centring": part_of_the_mean,
     "residual-alignment": blocks,
-    "variance-decay": fresh_relu,
+    "variance-decay": (fresh_relu, left_in_the_record),
 }
