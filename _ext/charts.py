@@ -21,6 +21,7 @@ EXPLORABLE = re.compile(
     r'(<div class="explorable"[^>]*)>(</div>\s*<script>\s*\(async .*?const spec = )(.*?);\n',
     re.DOTALL,
 )
+DIGITS = re.compile(r"\d+\.\d{3,}")  # more than a picture shows
 SPEC = re.compile(r"(?<=const spec = ).*(?=;\n)")
 MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}  # what could end a script
 # A chart takes the place of its picture, and as much room, so that nothing below it moves; if its
@@ -101,7 +102,7 @@ def _with_picture(match: re.Match[str]) -> str:
 def _picture(text: str) -> tuple[str, int]:
     """Return a chart without scripts, and the width, in px, at which its text can be read."""
     spec = json.loads(text)
-    svg = vl_convert.vegalite_to_svg(spec)
+    svg = DIGITS.sub(lambda m: f"{float(m[0]):.2f}", vl_convert.vegalite_to_svg(spec))
     sizes = [float(size) for size in re.findall(r'font-size="([\d.]+)px"', svg)]
     width = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg)[1])
     least = math.ceil(width * READABLE / min(sizes)) + 1 if sizes else 0
