@@ -106,30 +106,35 @@ def _picture(text: str) -> tuple[str, int]:
     sizes = [float(size) for size in re.findall(r'font-size="([\d.]+)px"', svg)]
     width = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg)[1])
     least = math.ceil(width * READABLE / min(sizes)) + 1 if sizes else 0
-    rows = "".join(_control(bind) for bind in _bindings(spec))
+    rows = "".join(_control(*each) for each in _bindings(spec))
     form = f'<form class="vega-bindings an-still" aria-hidden="true">{rows}</form>' if rows else ""
     return svg + form, least
 
 
-def _bindings(part: Any) -> Iterator[dict[str, Any]]:
-    """Yield how the parameters of a chart and its panels are moved."""
+def _bindings(part: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield how the parameters of a chart and its panels are moved, and where each begins."""
     if isinstance(part, dict):
         for param in part.get("params", ()):
-            bind = param.get("bind")
-            if isinstance(bind, dict) and "input" in bind:
-                yield bind
+            bind, value = param.get("bind"), param.get("value", 0)
+            if not isinstance(bind, dict):
+                continue
+            if "input" in bind:
+                yield bind, 0 if isinstance(value, list) else value
+                continue
+            begin = value[0] if isinstance(value, list) and value else {}
+            yield from ((each, begin.get(field, 0)) for field, each in bind.items())
         part = [part[name] for name in ("vconcat", "hconcat", "concat", "layer") if name in part]
     if isinstance(part, list):
         for each in part:
             yield from _bindings(each)
 
 
-def _control(bind: dict[str, Any]) -> str:
+def _control(bind: dict[str, Any], begin: Any) -> str:
     """Return the room of a control, as Vega lays it out."""
     kind = bind["input"]
     control = (
         "<select disabled></select>" if kind == "select" else f'<input type="{kind}" disabled>'
     )
     name = f'<span class="vega-bind-name">{escape(bind.get("name", ""))}</span>'
-    value = "<span>0</span>" if kind == "range" else ""
+    value = f"<span>{begin:.6g}</span>" if kind == "range" else ""
     return f'<div class="vega-bind"><label>{name}{control}{value}</label></div>'
