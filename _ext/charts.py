@@ -21,6 +21,7 @@ EXPLORABLE = re.compile(
     r'(<div class="explorable"[^>]*)>(</div>\s*<script>\s*\(async .*?const spec = )(.*?);\n',
     re.DOTALL,
 )
+DIGITS = re.compile(r"\d+\.\d{3,}")  # more than a picture shows
 SPEC = re.compile(r"(?<=const spec = ).*(?=;\n)")
 MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}  # what could end a script
 # A chart takes the place of its picture, and as much room, so that nothing below it moves; if its
@@ -101,34 +102,39 @@ def _with_picture(match: re.Match[str]) -> str:
 def _picture(text: str) -> tuple[str, int]:
     """Return a chart without scripts, and the width, in px, at which its text can be read."""
     spec = json.loads(text)
-    svg = vl_convert.vegalite_to_svg(spec)
+    svg = DIGITS.sub(lambda m: f"{float(m[0]):.2f}", vl_convert.vegalite_to_svg(spec))
     sizes = [float(size) for size in re.findall(r'font-size="([\d.]+)px"', svg)]
     width = float(re.search(r'<svg[^>]* width="([\d.]+)"', svg)[1])
     least = math.ceil(width * READABLE / min(sizes)) + 1 if sizes else 0
-    rows = "".join(_control(bind) for bind in _bindings(spec))
+    rows = "".join(_control(*each) for each in _bindings(spec))
     form = f'<form class="vega-bindings an-still" aria-hidden="true">{rows}</form>' if rows else ""
     return svg + form, least
 
 
-def _bindings(part: Any) -> Iterator[dict[str, Any]]:
-    """Yield how the parameters of a chart and its panels are moved."""
+def _bindings(part: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield how the parameters of a chart and its panels are moved, and where each begins."""
     if isinstance(part, dict):
         for param in part.get("params", ()):
-            bind = param.get("bind")
-            if isinstance(bind, dict) and "input" in bind:
-                yield bind
+            bind, value = param.get("bind"), param.get("value", 0)
+            if not isinstance(bind, dict):
+                continue
+            if "input" in bind:
+                yield bind, 0 if isinstance(value, list) else value
+                continue
+            begin = value[0] if isinstance(value, list) and value else {}
+            yield from ((each, begin.get(field, 0)) for field, each in bind.items())
         part = [part[name] for name in ("vconcat", "hconcat", "concat", "layer") if name in part]
     if isinstance(part, list):
         for each in part:
             yield from _bindings(each)
 
 
-def _control(bind: dict[str, Any]) -> str:
+def _control(bind: dict[str, Any], begin: Any) -> str:
     """Return the room of a control, as Vega lays it out."""
     kind = bind["input"]
     control = (
         "<select disabled></select>" if kind == "select" else f'<input type="{kind}" disabled>'
     )
     name = f'<span class="vega-bind-name">{escape(bind.get("name", ""))}</span>'
-    value = "<span>0</span>" if kind == "range" else ""
+    value = f"<span>{begin:.6g}</span>" if kind == "range" else ""
     return f'<div class="vega-bind"><label>{name}{control}{value}</label></div>'

@@ -23,6 +23,7 @@ CONTRAST = 4.5
 READABLE = 9  # px
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 POINT = 4 / 3  # px
+POINTS = re.compile(r'(?:<use [^>]*( style="[^"]*")/>)(?:<use [^>]*\1/>)+')
 
 
 def draw_natively(app: Sphinx, doctree: nodes.document, docname: str) -> None:
@@ -44,6 +45,11 @@ def draw_natively(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         style = f'<style>html[data-theme="dark"]{{{night}}}</style>'
         parent = drawn[0].parent
         parent.insert(parent.index(drawn[0]), nodes.raw("", style, format="html"))
+
+
+def _together(points: re.Match[str]) -> str:
+    """Give points that look alike one style."""
+    return f"<g{points[1]}>{points[0].replace(points[1], '')}</g>"
 
 
 def native(text: str, alt: str, prefix: str) -> tuple[str, set[str]]:
@@ -75,7 +81,7 @@ def native(text: str, alt: str, prefix: str) -> tuple[str, set[str]]:
         "aria-label": alt,
         "style": f"--an-min:{_least_width(root, width):.0f}px",
     }
-    inside = "".join(map(_markup, root))
+    inside = POINTS.sub(_together, "".join(map(_markup, root)))
     return f"<svg{_attributes(shape)}>{inside}</svg>", dim
 
 

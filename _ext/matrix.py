@@ -95,7 +95,7 @@ def end(name: str, version: str, packages: list[str]) -> Path:
     skipped = [f"--ignore=tests/test_{book}.py" for book in ("book", "colab")]
     run(python, "-m", "pytest", "tests", "-W", "default", *skipped, cwd=place)
     for page in ENDS:
-        run(python, "-c", f"from actnorm.cli import run_page; run_page({page!r})", cwd=place)
+        run(python, "-c", f"from actnorm import pages; pages.run({page!r})", cwd=place)
     return python
 
 

@@ -124,7 +124,7 @@ class Page:
             row |= {"theory": theory}
             answer += f", theory: {marks.number(theory)}{unit}"
         start = math.sqrt(low * high) if asks.get("log") else (low + high) / 2
-        start = low + round((start - low) / asks["step"]) * asks["step"]
+        start = round(low + round((start - low) / asks["step"]) * asks["step"], 9)
         return explorables.explorable(
             [_guessing(row, answer, unit, asks)],
             [

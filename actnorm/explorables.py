@@ -95,7 +95,7 @@ class Explorable:
     description: str
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        spec = json.dumps(self.spec, sort_keys=True)
+        spec = json.dumps(self.spec, sort_keys=True, separators=(",", ":"))
         page = PAGE.substitute(
             chart=hashlib.sha256(spec.encode()).hexdigest()[:12],
             spec=spec.translate(MARKUP),

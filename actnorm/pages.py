@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -28,8 +29,11 @@ def _set(**variables: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def run(page: str, **variables: str) -> tuple[Any, float]:
-    """Execute a page's notebook in an environment; return it, and the seconds that it took."""
+def run(page: str, *, forgiving: bool = False, **variables: str) -> tuple[Any, float]:
+    """Execute a page's notebook in an environment; return it, and the seconds that it took.
+
+    Where it is ``forgiving``, a failed assert does not end the run; see `broken`.
+    """
     try:
         import nbformat
         from nbclient import NotebookClient
@@ -43,8 +47,24 @@ def run(page: str, **variables: str) -> tuple[Any, float]:
     start = time.perf_counter()
     with _set(**threads, **variables):
         folder = {"metadata": {"path": path.parent}}
-        NotebookClient(notebook, timeout=None, resources=folder).execute()
+        client = NotebookClient(notebook, timeout=None, resources=folder, allow_errors=forgiving)
+        client.execute()
+    for error in _errors(notebook):
+        if error["ename"] != "AssertionError":
+            sys.exit("\n".join(error["traceback"]))
     return notebook, time.perf_counter() - start
+
+
+def _errors(notebook: Any) -> list[dict[str, Any]]:
+    outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", ())]
+    return [o for o in outputs if o.get("output_type") == "error"]
+
+
+def broken(notebook: Any) -> list[str]:
+    """Return the asserts that failed in a forgiving run: sentences that this run does not bear."""
+    ansi = re.compile(r"\x1b\[[0-9;]*m")
+    lines = [ansi.sub("", "\n".join(error["traceback"])) for error in _errors(notebook)]
+    return [re.search(r"-+> \d+ (.*)", text)[1].strip() for text in lines]
 
 
 def outputs(notebook: Any, mime: str) -> list[dict[str, Any]]:

@@ -101,3 +101,9 @@ def test_dim_colors_are_lit_until_a_dark_page_shows_them(color):
     assert drawings._contrast(color) < drawings.CONTRAST
     lit = drawings._lit(color)
     assert drawings.CONTRAST <= drawings._contrast(lit) < 1.2 * drawings.CONTRAST
+
+
+def test_points_that_look_alike_share_a_style():
+    text = '<use x="1" style="a"/><use x="2" style="a"/><use x="3" style="b"/>'
+    shared = '<g style="a"><use x="1"/><use x="2"/></g><use x="3" style="b"/>'
+    assert drawings.POINTS.sub(drawings._together, text) == shared

@@ -70,7 +70,7 @@ def claim_card(
     return (
         f'{marks.style()}<div class="an-card"><p><b>Claim {escape(problem_id)}</b>'
         f" {marks.badge(verdict)}</p><p>{escape(statement)}</p>"
-        f"<p><small>{_tally(rows)}</small></p>{folds}{_history(history)}"
+        f"<p><small>{_tally(rows, verdict)}</small></p>{folds}{_history(history)}"
         f"{marks.KEY}<p><small>{REACH}</small></p></div>"
     )
 
@@ -95,7 +95,7 @@ def judgement_table(
         )
     return (
         f'{marks.style()}<div class="an-card"><p><b>Claim {escape(problem_id)}</b>, as a whole:'
-        f" {marks.badge(verdict)}</p><p><small>On this page. {_tally(rows)}</small></p>"
+        f" {marks.badge(verdict)}</p><p><small>On this page. {_tally(rows, verdict)}</small></p>"
         '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th>'
         f"<th>Recorded</th></tr></thead><tbody>{body}</tbody></table>{folded}{marks.KEY}</div>"
     )
@@ -111,8 +111,14 @@ def _setting(setting: Mapping[str, str]) -> str:
     return f"<p><small>{reach} {' '.join(fair)}</small></p>"
 
 
-def _tally(rows: Sequence[Row]) -> str:
-    return marks.tally({row.part.name: row.before for row in rows if row.part.role == "core"})
+def _tally(rows: Sequence[Row], verdict: str) -> str:
+    core = {row.part.name: row.before for row in rows if row.part.role == "core"}
+    edge = [
+        row.part.name
+        for row in rows
+        if row.part.regime and row.part.role != "core" and row.before.startswith("undecided")
+    ]
+    return marks.tally(core, edge if verdict == "undecided" else ())
 
 
 def _parts(rows: Sequence[Row]) -> str:

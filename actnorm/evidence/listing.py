@@ -29,6 +29,7 @@ def _lead(row: dict[str, Any]) -> dict[str, Any] | None:
 def _claim(row: dict[str, Any], href: dict[str, str], order: int) -> str:
     """One claim: its verdict, a bar of its core parts, its primary effect; folded, its parts."""
     outcomes = {p["name"]: p["outcome"] for p in row["parts"] if p["role"] == "core"}
+    edge = [name for name in row["open"] if name not in outcomes]
     data = {
         "verdict": row["verdict"],
         "chapter": chapter(row),
@@ -43,7 +44,7 @@ def _claim(row: dict[str, Any], href: dict[str, str], order: int) -> str:
         f'<span class="an-verdict">{marks.badge(row["verdict"])} '
         f"{marks.bar(outcomes.values())}</span>"
         f'<span class="an-effect">{_first(row)}</span></summary>'
-        f"<p><small>{marks.tally(outcomes)}</small></p>"
+        f"<p><small>{marks.tally(outcomes, edge)}</small></p>"
         f'<table class="an-table"><tbody>{"".join(_part(p, row, href) for p in row["parts"])}'
         "</tbody></table></details></li>"
     )

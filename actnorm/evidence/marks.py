@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -116,8 +116,11 @@ def interval(
     )
 
 
-def tally(outcomes: Mapping[str, str]) -> str:
-    """Return how many of these parts hold, fail and are open, and which are open."""
+def tally(outcomes: Mapping[str, str], at_the_edge: Collection[str] = ()) -> str:
+    """Return how many of these parts hold, fail and are open, and which are open.
+
+    ``at_the_edge`` names other parts that may turn the verdict: open ones that bear on a regime.
+    """
     words = [outcome.split(":")[0] for outcome in outcomes.values()]
     said = [
         f"{count} {forms[count > 1]}"
@@ -128,7 +131,8 @@ def tally(outcomes: Mapping[str, str]) -> str:
         said.append(f"{missing} not yet measured")
     names = [name for name, outcome in outcomes.items() if outcome.startswith("undecided")]
     which = f" ({escape(', '.join(names))})" if names else ""
-    return f"Core parts: {', '.join(said) or 'none here'}{which}."
+    edge = f" Open at the edge of its regime: {escape(', '.join(at_the_edge))}." * bool(at_the_edge)
+    return f"Core parts: {', '.join(said) or 'none here'}{which}.{edge}"
 
 
 def bar(outcomes: Iterable[str]) -> str:

@@ -86,6 +86,8 @@ def test_a_tally_counts_and_names_what_is_open():
     assert said == "Core parts: 2 hold, 1 fails, 1 is open (b)."
     assert marks.tally({"a": "not yet measured"}) == "Core parts: 1 not yet measured."
     assert marks.tally({}) == "Core parts: none here."
+    said = marks.tally({"a": "holds"}, ["deep"])
+    assert said == "Core parts: 1 holds. Open at the edge of its regime: deep."
 
 
 def two_pages():
