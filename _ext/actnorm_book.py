@@ -74,7 +74,9 @@ def verdict_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, 
 def effect_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
     """``{effect}`3174499 slower` ``: a part's recorded effect with its interval."""
     problem_id, part = text.split()
-    return [nodes.Text(cards.measured(evidence.claim(problem_id).recorded(part)))], []
+    claim = evidence.claim(problem_id)
+    effect = claim.recorded(part)
+    return [nodes.Text(cards.measured(effect and claim.part(part).judged(effect)))], []
 
 
 def _wide(table: str) -> nodes.raw:
