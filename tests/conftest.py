@@ -9,6 +9,15 @@ settings.load_profile("house")
 
 
 @pytest.fixture
+def one_thread():
+    """Let torch compute on one thread, so that sums are ordered alike."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def elsewhere():
     """Make every tensor for which no device is named one without values."""
     torch.set_default_device("meta")

@@ -23,12 +23,7 @@ ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rehearse(folder: Path, *arguments: str) -> tuple[int, dict]:

@@ -19,13 +19,7 @@ from actnorm.probe import probe
 from actnorm.replicas import step as stepping
 from actnorm.streams import stream
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- Equality with the plain loop ---------------------------------------------------------------

@@ -14,7 +14,8 @@ from actnorm.evidence.effects import Effect
 from actnorm.evidence.parts import Part
 
 REACH = (
-    "Parts, metrics and margins are registered before the judged seeds run. Intervals are 99 %;"
+    "Parts, metrics and margins are registered before the judged seeds run. Intervals are 99 %, of"
+    " two looks 99.5 %;"
     " they speak of initialization, order and split of the data named, at the tuned rate, no"
     " further."
 )
@@ -105,7 +106,8 @@ def _setting(setting: Mapping[str, str]) -> str:
     """What the intervals speak of, and in the words of Godbole et al. (2023) how arms are fair."""
     if not setting:
         return ""
-    reach = f"Intervals: 99 % over initialization, order and split; {escape(setting['tested'])}."
+    what = "99 %, of two looks 99.5 %, over initialization, order and split"
+    reach = f"Intervals: {what}; {escape(setting['tested'])}."
     words = {"scientific": "Compared", "nuisance": "Tuned for each arm", "fixed": "Held fixed"}
     fair = [f"<b>{words[key]}:</b> {escape(setting[key])}." for key in words if key in setting]
     return f"<p><small>{reach} {' '.join(fair)}</small></p>"

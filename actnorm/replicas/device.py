@@ -36,8 +36,7 @@ def chosen(device: Device | None) -> torch.device:
 def chunk(device: torch.device) -> int:
     """Return how many replicas keep a device busy.
 
-    A card is bound by launches for small networks: on an H100, 1024 of them train eight times as
-    fast as 64 of them sixteen times over.
+    A card is bound by launches for small networks; ``benchmarks/results/gpu.json`` has the rates.
     """
     return 64 if device.type == "cpu" else 1024
 
