@@ -13,6 +13,7 @@ import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from drawings import draw_natively
+from folds import exercises_ask, fold_together
 from outcomes import Margins, Outcomes
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
@@ -160,6 +161,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("outcomes", Outcomes)
     app.add_directive("margins", Margins)
     app.connect("config-inited", lean.mathjax_in_parts)
+    app.connect("doctree-resolved", fold_together)
+    app.connect("doctree-resolved", exercises_ask)
     app.connect("doctree-resolved", draw_natively)
     app.connect("doctree-resolved", explain_words)
     app.connect("html-page-context", page_context, priority=900)
