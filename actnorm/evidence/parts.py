@@ -153,8 +153,10 @@ class Part:
 
     def _failure(self, low: float, high: float, margin: float, effect: Effect) -> str:
         """In which way an effect is not greater than the margin."""
-        if low <= 0 <= high or abs(low + high) / 2 < margin / 4:
-            return "fails: negligible"
+        if low <= 0 <= high:
+            return "fails: no effect shown"
+        if abs(low + high) / 2 < margin / 4:
+            return f"fails: far smaller than {self.size(effect)}"
         return "fails: reversed" if high < 0 else f"fails: smaller than {self.size(effect)}"
 
     def size(self, effect: Effect) -> str:
