@@ -60,10 +60,11 @@ LIBRARIES = [
 MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 INK = "currentColor"
+FONT = "Arial, sans-serif"  # one that Vega can measure; else labels are cut and legends collide
 MEASURED, MOVED = "#3a87c2", "#d9820a"
 CONFIG = {
     "background": "transparent",
-    "font": "inherit",
+    "font": FONT,
     "view": {"stroke": None},
     "axis": {
         "labelColor": INK,

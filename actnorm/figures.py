@@ -195,8 +195,8 @@ def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) ->
             size = f"{effect.estimate:{spec}}{effect.unit}".replace("-", "−")
             ax.text(j, i, size, va="bottom", size=10, **text)
             ax.text(j, i + 0.08, outcome, va="top", size=8, **text)
-    middle = (len(effects) - 1) / 2
-    ax.set(xlim=(-0.5, 2.5), ylim=(middle + 1.5, middle - 1.5))
+    ax.set(xlim=(-0.5, 2.5), ylim=(2.5, -0.5))  # one row has the size of one of three
+    ax.spines["bottom"].set_position(("data", len(effects) - 0.5))
     ax.set_xticks(range(3), rates)
     ax.set_yticks(range(len(effects)), rates if len(effects) == 3 else [""])
     ax.tick_params(length=0)
