@@ -20,6 +20,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from actnorm.evidence import Effect, Part, mean_effect, ratio_effect
 
 PALETTE = sns.color_palette("colorblind")
+# Below and above zero; zero itself is the page, light or dark.
+SIGNED = mpl.colors.LinearSegmentedColormap.from_list(
+    "signed",
+    [(0, "#2b73c9"), (0.5, (0.17, 0.45, 0.79, 0)), (0.5, (0.82, 0.2, 0.17, 0)), (1, "#d1332b")],
+)
 OUTCOMES = {"holds": "#17663f", "fails": "#a32638", "undecided": "#4b4a9c"}  # as on the cards
 STYLE = {
     **sns.axes_style("ticks"),
