@@ -57,6 +57,7 @@ def test_phone_needs_no_sideways_scrolling(phone, served, name):
     for frame in seen.page.locator(frames).all():
         if frame.evaluate(wide):
             assert frame.evaluate(REACHED), "a figure that is scrolled takes the focus"
+            assert frame.evaluate(SHADOWED), "a figure that is scrolled says so at its edge"
     seen.page.close()
 
 
@@ -126,6 +127,13 @@ REACHED = """(svg) => {
   if (frame.querySelector("input, select, button")) return true;
   frame.focus();
   return document.activeElement === frame && Boolean(frame.getAttribute("aria-label"));
+}"""
+
+# The shadow stays at the frame's edge, what covers it moves with the figure.
+SHADOWED = """(svg) => {
+  const style = getComputedStyle(svg.parentElement);
+  return style.backgroundAttachment === "local, local, scroll, scroll"
+    && (style.backgroundImage.match(/radial-gradient/g) ?? []).length === 2;
 }"""
 
 
