@@ -181,15 +181,16 @@ def _guessing(row: dict[str, float], answer: str, unit: str, asks: dict[str, Any
     chart = mine.mark_circle().encode(x=x("guess"), y=alt.value(50))
     chart += mine.mark_text().encode(x=alt.value(0), y=alt.value(2), text="text:N")
     shown = base.transform_filter("show")
-    chart += shown.mark_rule(strokeWidth=3, color=explorables.MEASURED).encode(
+    unsaid = {"aria": False}  # the answer in words says what these draw
+    chart += shown.mark_rule(strokeWidth=3, color=explorables.MEASURED, **unsaid).encode(
         x=x("low"), x2="high:Q", y=alt.value(30)
     )
-    chart += shown.mark_point(filled=True).encode(x=x("estimate"), y=alt.value(30))
+    chart += shown.mark_point(filled=True, **unsaid).encode(x=x("estimate"), y=alt.value(30))
     chart += shown.mark_text().encode(
         x=alt.value(0), y=alt.value(18), text="answer:N", description="estimate:Q"
     )
     if "theory" in row:
-        chart += shown.mark_tick(thickness=2, color=explorables.INK).encode(
+        chart += shown.mark_tick(thickness=2, color=explorables.INK, **unsaid).encode(
             x=x("theory"), y=alt.value(30)
         )
     return chart
