@@ -161,7 +161,8 @@ class Part:
 
     def size(self, effect: Effect) -> str:
         """Return the margin as text, with the effect's unit."""
-        return f"{self.margin:g}{effect.unit}"
+        margin = f"{self.margin:,.0f}" if self.margin >= 1000 else f"{self.margin:g}"
+        return f"{margin}{effect.unit}"
 
     def _at_the_margin(self, effect: Effect) -> str:
         """How far from the nearest margin an effect can still be, after two looks."""

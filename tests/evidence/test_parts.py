@@ -47,6 +47,11 @@ def test_rule_for_ratios_is_the_rule_on_logarithms(kind, margin, ends, expected)
     assert part(kind, factor).outcome(ratio) == expected
 
 
+def test_a_large_margin_is_written_as_on_the_card():
+    factor = evidence.ratio_effect([15.0, 16.0, 17.0], [1.0, 1.0, 1.0])
+    assert part("greater", 65536).outcome(factor) == "fails: far smaller than 65,536×"
+
+
 def test_no_effect_is_not_yet_measured_and_no_margin_cannot_judge():
     assert part("greater", 0.1).outcome(None) == evidence.NOT_MEASURED
     with pytest.raises(ValueError, match="no registered kind"):
