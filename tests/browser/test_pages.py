@@ -184,7 +184,7 @@ def shade(page, scheme):
 AXE = """async (standards) => {
   axe.configure({rules: [{id: "color-contrast", selector: ":not([data-alike])"}]});
   const options = {runOnly: {type: "tag", values: standards}, resultTypes: ["violations"]};
-  const {violations} = await axe.run({...options, preload: false});  // it would ask for style sheets
+  const {violations} = await axe.run({...options, preload: false});
   return violations.flatMap(({id, nodes}) =>
     nodes.map(({html, failureSummary}) => [id, html.slice(0, 120), failureSummary]));
 }"""
