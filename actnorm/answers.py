@@ -71,8 +71,8 @@ class Page:
         a page is rehearsed, and its parts are recorded first, without.
         """
         claim = evidence.claim(self.entry["claim"])
-        found = claim.recorded(part)
-        return found and claim.part(part).judged(found)
+        judge, found = claim.part(part), claim.recorded(part)
+        return found and judge.judged(found)
 
     def say(self, template: str, **values: float) -> str:
         """Return a sentence with its ``{part}`` replaced by recorded effects, or by ``values``."""
