@@ -65,18 +65,13 @@ class Page:
         """The page's question, its one name everywhere."""
         return self.entry["title"]
 
-    @property
-    def recorded(self) -> bool:
-        """Whether the page has a record: it is rehearsed and first recorded without one."""
-        return self.name in evidence.records()
-
-    def effect(self, part: str) -> Effect:
-        """Return the recorded effect of one of the claim's parts, as it is judged."""
+    def effect(self, part: str) -> Effect | None:
+        """Return the recorded effect of one of the claim's parts, as it is judged, if there is one:
+        a page is rehearsed, and its parts are recorded first, without.
+        """
         claim = evidence.claim(self.entry["claim"])
         found = claim.recorded(part)
-        if found is None:
-            raise ValueError(f"part {part} of page {self.name} is not recorded yet")
-        return claim.part(part).judged(found)
+        return found and claim.part(part).judged(found)
 
     def say(self, template: str) -> str:
         """Return a sentence with its ``{part}`` replaced by recorded effects."""
@@ -118,10 +113,10 @@ class Page:
             What theory says of it, in the effect's units; left out where there is none.
         """
         asks = self.entry["guess"]
-        if not self.recorded:
-            return Words(f"{asks['ask']} (Not measured yet.)")
-        factor = asks.get("times", 1.0)
-        effect, low, high = self.effect(asks["part"]), float(asks["low"]), float(asks["high"])
+        effect = self.effect(asks["part"])
+        if effect is None:
+            return Words(f"{asks['ask']} ({evidence.NOT_MEASURED})")
+        factor, low, high = asks.get("times", 1.0), float(asks["low"]), float(asks["high"])
         unit = asks.get("unit", effect.unit)
         values = {"estimate": effect.estimate, "low": effect.low, "high": effect.high}
         row = {key: factor * value for key, value in values.items()}
@@ -148,10 +143,10 @@ class Page:
 
 
 class _Unmeasured:
-    """What stands for an effect until the page is recorded."""
+    """What stands for an effect until the part is recorded."""
 
     def __format__(self, spec: str) -> str:
-        return "(not measured yet)"
+        return evidence.NOT_MEASURED
 
 
 class _Sizes(dict):
@@ -162,7 +157,8 @@ class _Sizes(dict):
         self.page = page
 
     def __missing__(self, part: str) -> Size | _Unmeasured:
-        return Size(self.page.effect(part)) if self.page.recorded else _Unmeasured()
+        effect = self.page.effect(part)
+        return _Unmeasured() if effect is None else Size(effect)
 
 
 def _quoted(text: str) -> str:
