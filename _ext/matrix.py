@@ -29,7 +29,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 TOOLS = ["hypothesis", "ipykernel", "mpmath", "nbclient", "nbformat", "packaging", "pytest"]
 TOOLS += ["vl-convert-python"]
 # Tests of what builds the site, which the ends have no need of.
-SITE = ["test_book", "test_colab", "test_drawings", "test_explorables", "test_lean", "test_words"]
+SITE = ["test_book", "test_colab", "test_drawings", "test_explorables", "test_folds", "test_lean"]
+SITE += ["test_words"]
 ENDS = ["zero-centering/sign-coherence", "zero-centering/two-streams"]  # the ends run these pages
 SHOWN = ["torch", "numpy", "pandas", "scipy"]
 
