@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from actnorm.exercises import dead_relu, normalization_tradeoffs, zero_centering
+from actnorm.exercises import (
+    cross_domain,
+    dead_relu,
+    normalization_tradeoffs,
+    zero_centering,
+)
 
-CHAPTERS = (zero_centering, dead_relu, normalization_tradeoffs)
+CHAPTERS = (
+    zero_centering,
+    dead_relu,
+    normalization_tradeoffs,
+    cross_domain,
+)
 EXERCISES = {name: entry for chapter in CHAPTERS for name, entry in chapter.EXERCISES.items()}
 
 
