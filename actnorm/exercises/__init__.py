@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from actnorm.exercises import (
-    cross_domain,
     dead_relu,
-    normalization_tradeoffs,
+    prelu_noise,
     zero_centering,
 )
 
 CHAPTERS = (
     zero_centering,
     dead_relu,
-    normalization_tradeoffs,
-    cross_domain,
+    prelu_noise,
 )
 EXERCISES = {name: entry for chapter in CHAPTERS for name, entry in chapter.EXERCISES.items()}
 
