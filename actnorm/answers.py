@@ -65,6 +65,11 @@ class Page:
         """The page's question, its one name everywhere."""
         return self.entry["title"]
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the page has a record: it is rehearsed and first recorded without one."""
+        return self.name in evidence.records()
+
     def effect(self, part: str) -> Effect:
         """Return the recorded effect of one of the claim's parts, as it is judged."""
         claim = evidence.claim(self.entry["claim"])
@@ -81,7 +86,7 @@ class Page:
         """Return the answer, and what it was tested on."""
         tested = (
             f"Tested on {self.entry['tested']}. Intervals are 99 % (99.5 % where looked at twice)"
-            " over initialization, order and split."
+            f" over {self.entry.get('over', 'initialization, order and split')}."
         )
         return Words(_quoted(f"{self.say(self.entry['short']).strip()}\n\n{tested}"))
 
@@ -102,8 +107,10 @@ class Page:
         ]
         return Words(_quoted("\n\n".join([said[0], said[1], *map(self.say, said[2:])])))
 
-    def guess(self, theory: float | None = None) -> explorables.Explorable:
+    def guess(self, theory: float | None = None) -> explorables.Explorable | Words:
         """Return the chart on which a reader guesses the headline number before it shows.
+
+        Before the page has a record there is nothing to guess, and it says so.
 
         Parameters
         ----------
@@ -111,6 +118,8 @@ class Page:
             What theory says of it, in the effect's units; left out where there is none.
         """
         asks = self.entry["guess"]
+        if not self.recorded:
+            return Words(f"{asks['ask']} (Not measured yet.)")
         factor = asks.get("times", 1.0)
         effect, low, high = self.effect(asks["part"]), float(asks["low"]), float(asks["high"])
         unit = asks.get("unit", effect.unit)
@@ -138,6 +147,13 @@ class Page:
         )
 
 
+class _Unmeasured:
+    """What stands for an effect until the page is recorded."""
+
+    def __format__(self, spec: str) -> str:
+        return "(not measured yet)"
+
+
 class _Sizes(dict):
     """Recorded effects by the names of parts, looked up as a sentence asks for them."""
 
@@ -145,8 +161,8 @@ class _Sizes(dict):
         super().__init__()
         self.page = page
 
-    def __missing__(self, part: str) -> Size:
-        return Size(self.page.effect(part))
+    def __missing__(self, part: str) -> Size | _Unmeasured:
+        return Size(self.page.effect(part)) if self.page.recorded else _Unmeasured()
 
 
 def _quoted(text: str) -> str:

@@ -102,3 +102,12 @@ def test_every_page_of_the_registry_can_be_shown():
         assert str(shown.in_short()).startswith("> ")
         assert str(shown.use_it()).startswith("> **Symptom.**")
         assert shown.guess().spec["params"][0]["name"] == "guess"
+
+
+def test_a_page_without_a_record_can_be_rehearsed(page):
+    new = Page("cross-domain/not-recorded", ENTRY | {"over": "days of measurement"})
+    assert "It costs (not measured yet), or (not measured yet)" in str(new.in_short())
+    assert str(new.in_short()).endswith(
+        "Intervals are 99 % (99.5 % where looked at twice) over days of measurement."
+    )
+    assert str(new.guess()) == "How many times? (Not measured yet.)"
