@@ -65,13 +65,13 @@ class Page:
         """The page's question, its one name everywhere."""
         return self.entry["title"]
 
-    def effect(self, part: str) -> Effect:
-        """Return the recorded effect of one of the claim's parts, as it is judged."""
+    def effect(self, part: str) -> Effect | None:
+        """Return the recorded effect of one of the claim's parts, as it is judged, if there is one:
+        a page is rehearsed, and its parts are recorded first, without.
+        """
         claim = evidence.claim(self.entry["claim"])
         found = claim.recorded(part)
-        if found is None:
-            raise ValueError(f"part {part} of page {self.name} is not recorded yet")
-        return claim.part(part).judged(found)
+        return found and claim.part(part).judged(found)
 
     def say(self, template: str) -> str:
         """Return a sentence with its ``{part}`` replaced by recorded effects."""
@@ -81,7 +81,7 @@ class Page:
         """Return the answer, and what it was tested on."""
         tested = (
             f"Tested on {self.entry['tested']}. Intervals are 99 % (99.5 % where looked at twice)"
-            " over initialization, order and split."
+            f" over {self.entry.get('over', 'initialization, order and split')}."
         )
         return Words(_quoted(f"{self.say(self.entry['short']).strip()}\n\n{tested}"))
 
@@ -102,8 +102,10 @@ class Page:
         ]
         return Words(_quoted("\n\n".join([said[0], said[1], *map(self.say, said[2:])])))
 
-    def guess(self, theory: float | None = None) -> explorables.Explorable:
+    def guess(self, theory: float | None = None) -> explorables.Explorable | Words:
         """Return the chart on which a reader guesses the headline number before it shows.
+
+        Before the page has a record there is nothing to guess, and it says so.
 
         Parameters
         ----------
@@ -111,8 +113,10 @@ class Page:
             What theory says of it, in the effect's units; left out where there is none.
         """
         asks = self.entry["guess"]
-        factor = asks.get("times", 1.0)
-        effect, low, high = self.effect(asks["part"]), float(asks["low"]), float(asks["high"])
+        effect = self.effect(asks["part"])
+        if effect is None:
+            return Words(f"{asks['ask']} ({evidence.NOT_MEASURED})")
+        factor, low, high = asks.get("times", 1.0), float(asks["low"]), float(asks["high"])
         unit = asks.get("unit", effect.unit)
         values = {"estimate": effect.estimate, "low": effect.low, "high": effect.high}
         row = {key: factor * value for key, value in values.items()}
@@ -138,6 +142,13 @@ class Page:
         )
 
 
+class _Unmeasured:
+    """What stands for an effect until the part is recorded."""
+
+    def __format__(self, spec: str) -> str:
+        return evidence.NOT_MEASURED
+
+
 class _Sizes(dict):
     """Recorded effects by the names of parts, looked up as a sentence asks for them."""
 
@@ -145,8 +156,9 @@ class _Sizes(dict):
         super().__init__()
         self.page = page
 
-    def __missing__(self, part: str) -> Size:
-        return Size(self.page.effect(part))
+    def __missing__(self, part: str) -> Size | _Unmeasured:
+        effect = self.page.effect(part)
+        return _Unmeasured() if effect is None else Size(effect)
 
 
 def _quoted(text: str) -> str:

@@ -47,6 +47,10 @@ def verify(page: str, seed: int, full: bool = False) -> int:
     )
     for line in pages.broken(notebook):
         print(f"the page says of its record what does not hold here: {line}")
+    choices = list(pages.retuned(notebook))
+    for call, rate, chosen in choices:
+        if rate != chosen:
+            print(f"{call}: tuned here, the rate would be {chosen:.3g}, not {rate:.3g}")
     judged = list(pages.judged(notebook))
     again, against, copies, moved = 0, 0, 0, []
     for claim, part, entry in judged:
@@ -70,6 +74,9 @@ def verify(page: str, seed: int, full: bool = False) -> int:
         print("to or from undecided: " + "; ".join(moved))
     verb = f"{against or 'none'} contradict{'s' * (against < 2)} the record"
     more = f", {copies} only said to be" if copies else ""
+    if choices:
+        same = sum(rate == chosen for _, rate, chosen in choices)
+        print(f"recorded rates were replayed; tuned here, {same} of {len(choices)} are the same")
     print(f"seed {seed}: {again} of {len(judged)} parts re-run{more}, {verb}; {seconds:.0f} s")
     return against + copies
 

@@ -21,6 +21,11 @@ def foreign() -> bool:
     return bool(seed) or os.environ.get("ACTNORM_REPLICAS", "x1") != "x1" or _rehearsed()
 
 
+def replayed() -> bool:
+    """Return whether recorded rates are trained with again: on foreign replicas, unrehearsed."""
+    return foreign() and not _rehearsed()
+
+
 def nudged() -> bool:
     """Return whether training starts from weights one rounding apart (``ACTNORM_NUDGE=1``)."""
     return os.environ.get("ACTNORM_NUDGE", "") not in ("", "0")

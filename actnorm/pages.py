@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from actnorm import evidence
+from actnorm import evidence, protocol
 
 
 @contextmanager
@@ -83,3 +83,11 @@ def judged(notebook: Any) -> Iterator[tuple[evidence.Claim, evidence.Part, dict[
         claim = evidence.claim(piece["claim"])
         for name, entry in piece["parts"].items():
             yield claim, claim.part(name), entry
+
+
+def retuned(notebook: Any) -> Iterator[tuple[str, float, float]]:
+    """Yield each tuning of a foreign full run: its call, the recorded rate, and its own choice."""
+    for entry in outputs(notebook, protocol.MIME):
+        if isinstance(entry["result"], dict) and "chosen" in entry["result"]:
+            result = entry["result"]
+            yield f"{entry['name']}{entry['call']}", result["rate"], result["chosen"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from actnorm import evidence, streams
+from actnorm import environment, evidence, streams
 from actnorm.evidence.origin import FromRecord, Measured, mark
 from actnorm.fingerprint import fingerprint
 
@@ -21,7 +21,8 @@ class Recorded:
     Arguments and results are what JSON can hold; each list of numbers in a result comes as an
     array, and an effect of such arrays knows that it is from the record. In the full tier
     (``ACTNORM_TIER=full``, as `actnorm record` sets it) calling it runs it too, and leaves the
-    result for the record.
+    result for the record. On other replicas than the record's, what it tunes is trained at the
+    recorded rate, and ``chosen`` keeps the rate that this run would have taken.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -34,24 +35,44 @@ class Recorded:
         call = json.dumps([args, kwargs], sort_keys=True, default=_plain)
         if streams.tier() == "full":
             result = json.loads(json.dumps(self.run(*args, **kwargs), default=_plain))
+            if environment.replayed():
+                result = _at_recorded_rate(result, list(self._own(call).values()))
             _leave({"name": self.name, "source": self.fingerprint, "call": call, "result": result})
             return mark(result, Measured)
-        found = [
-            (page, entry)
-            for page, record in evidence.records().items()
-            for entry in record.get("recorded", ())
-            if (entry["name"], entry["call"]) == (self.name, call)
-        ]
-        own = {p: entry for p, entry in found if entry["source"] == self.fingerprint}
+        own = self._own(call)
         if len(own) == 1:
             (entry,) = own.values()
             return mark(entry["result"], FromRecord)
         if own:
             raise RuntimeError(f"{self.name} is recorded on {', '.join(own)}: give it two names")
-        how = "has changed since it was recorded" if found else f"{call} is not recorded"
+        how = (
+            "has changed since it was recorded" if self._found(call) else f"{call} is not recorded"
+        )
         raise RuntimeError(
             f"{self.name} {how}: record the page again, or call {self.name}.run(...)"
         )
+
+    def _found(self, call: str) -> list[tuple[str, dict[str, Any]]]:
+        """What records hold of a call, with their pages."""
+        return [
+            (page, entry)
+            for page, record in evidence.records().items()
+            for entry in record.get("recorded", ())
+            if (entry["name"], entry["call"]) == (self.name, call)
+        ]
+
+    def _own(self, call: str) -> dict[str, dict[str, Any]]:
+        """What this very function left, by page."""
+        return {p: e for p, e in self._found(call) if e["source"] == self.fingerprint}
+
+
+def _at_recorded_rate(result: Any, entries: list[dict[str, Any]]) -> Any:
+    """A tuning's summary, as `Tuning.summary` leaves it, with the rate of the record."""
+    tunes = isinstance(result, dict) and {"rate", "wins"} <= set(result)
+    if not tunes or len(entries) != 1:
+        return result
+    (before,) = entries
+    return result | {"rate": before["result"]["rate"], "chosen": result["rate"]}
 
 
 def recorded(function: Callable[..., Any]) -> Recorded:

@@ -63,11 +63,6 @@ def test_a_sentence_tells_the_interval_that_judges():
     assert f"[{100 * told.low:.2f}, {100 * told.high:.2f}]" in page.say("{right_pairing:points}")
 
 
-def test_a_part_without_a_record_is_named(page):
-    with pytest.raises(ValueError, match="part signs of page zero-centering/sign-coherence is not"):
-        page.say("{signs}")
-
-
 def test_the_guess_hides_the_answer_until_it_is_asked_for(page):
     spec = page.guess(theory=17.0).spec
     assert [param["name"] for param in spec["params"]] == ["guess", "show"]
@@ -102,3 +97,13 @@ def test_every_page_of_the_registry_can_be_shown():
         assert str(shown.in_short()).startswith("> ")
         assert str(shown.use_it()).startswith("> **Symptom.**")
         assert shown.guess().spec["params"][0]["name"] == "guess"
+        said = [shown.in_short(), shown.use_it(), *([shown.stands()] if "stands" in entry else [])]
+        assert evidence.NOT_MEASURED not in " ".join(map(str, said))
+
+
+def test_what_is_not_measured_says_so_and_stops_nothing(page):
+    new = Page(page.name, ENTRY | {"short": "It costs {signs}, or {signs:~}.", "over": "days"})
+    assert "It costs not yet measured, or not yet measured." in str(new.in_short())
+    assert "twice) over days." in str(new.in_short())
+    new = Page(page.name, ENTRY | {"guess": ENTRY["guess"] | {"part": "signs"}})
+    assert str(new.guess()) == "How many times? (not yet measured)"

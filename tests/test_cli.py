@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from actnorm import cli, evidence, pages, recording
+from actnorm import cli, evidence, pages, protocol, recording
 from actnorm.evidence import RECORD, RERUN
 
 PAGE = "zero-centering/sign-coherence"
@@ -91,6 +91,21 @@ def test_verify_finds_what_was_looked_up_but_says_re_run(page, capsys):
     assert "14 of 14 parts re-run" in printed
     assert "64 of 64 equal" in printed
     assert not CLAIM.part("cause").varies(RECORDED["cause"])
+
+
+def test_verify_tells_which_rates_would_have_been_chosen(page, capsys):
+    _, answers = page
+    book = notebook({name: moved(e, 0.0) for name, e in RECORDED.items()})
+    for name, own in (("tanh", 0.1), ("sigmoid", 0.2)):
+        left = {"name": "tuned", "call": f'[["{name}"], {{}}]'}
+        left["result"] = {"rate": 0.2, "chosen": own, "wins": [1.0]}
+        output = {"output_type": "display_data", "data": {protocol.MIME: left}}
+        book["cells"].append({"outputs": [output]})
+    answers.append(book)
+    assert cli.verify(PAGE, 1001, full=True) == 0
+    printed = capsys.readouterr().out
+    assert 'tuned[["tanh"], {}]: tuned here, the rate would be 0.1, not 0.2' in printed
+    assert "recorded rates were replayed; tuned here, 1 of 2 are the same" in printed
 
 
 def test_verify_tabulates_what_turns_undecided(page, capsys):

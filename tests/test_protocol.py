@@ -55,6 +55,36 @@ def test_pages_without_recorded_parts_are_no_obstacle(monkeypatch):
         protocol.recorded(double)(3)
 
 
+def chosen(arm):
+    """Return what a tuning leaves."""
+    return {"rate": 0.2, "rates": [0.1, 0.2], "wins": [0.0, 1.0], "learns": True}
+
+
+@pytest.mark.parametrize(
+    ("variables", "rate"),
+    [
+        ({"ACTNORM_SEED": "1001"}, 0.1),
+        ({"ACTNORM_REPLICAS": "x2"}, 0.1),
+        ({}, 0.2),
+        ({"ACTNORM_SEED": "1001", "ACTNORM_POOL": "tuning"}, 0.2),
+    ],
+)
+def test_other_replicas_are_trained_at_the_recorded_rate(variables, rate, monkeypatch):
+    function = protocol.recorded(chosen)
+    entry = {"name": "chosen", "call": '[["tanh"], {}]', "source": function.fingerprint}
+    entry["result"] = chosen("tanh") | {"rate": 0.1}
+    other = entry | {"source": "another", "result": chosen("tanh") | {"rate": 7.0}}
+    records = {"a": {"recorded": [entry]}, "b": {"recorded": [other]}}
+    monkeypatch.setattr(evidence, "records", lambda: records)
+    monkeypatch.setattr(protocol, "_leave", lambda entry: None)
+    for name, value in ({"ACTNORM_TIER": "full"} | variables).items():
+        monkeypatch.setenv(name, value)
+    result = function("tanh")
+    assert result["rate"] == rate
+    assert result.get("chosen", 0.2) == 0.2
+    assert function("sigmoid")["rate"] == 0.2  # of which the record knows nothing
+
+
 def spread(n):
     """Return numbers, and one rate."""
     return {"rate": 0.5, "values": [float(k) for k in range(n)], "counts": np.arange(n)}

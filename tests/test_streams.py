@@ -1,5 +1,7 @@
 """Streams and data: what a replica draws depends on nothing but its seed and its index."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -128,9 +130,41 @@ def test_standardized_digits_have_unit_scale_on_the_train_part():
 
 
 def test_digits_are_drawn_on_the_cpu(elsewhere):
-    data._digits_pools.cache_clear()
+    data.images._digits_pools.cache_clear()
     split = data.digits()(streams.stream("split", 0, seed=0))
     assert {t.device.type for part in vars(split).values() for t in part} == {"cpu"}
+
+
+def test_signals_are_fresh_for_every_replica_and_repeat():
+    def drawn(replica, seed=1000):
+        return data.mnist1d(60)(streams.stream("split", replica, seed=seed))
+
+    first, other = drawn(0), drawn(1)
+    assert [len(y) for _, y in (first.train, first.validation, first.test)] == [40, 10, 10]
+    whole = torch.cat([first.train[0], first.validation[0], first.test[0]])
+    assert whole.shape == (60, 40)
+    assert whole.mean().abs() < 1e-6
+    assert whole.std(correction=0) == pytest.approx(1, abs=1e-6)
+    targets = torch.cat([first.train[1], first.validation[1], first.test[1]])
+    assert targets.bincount().tolist() == [6] * 10
+    assert not torch.isclose(first.train[0][:, None], other.train[0]).all(-1).any()
+    data.signals._signals.cache_clear()
+    assert torch.equal(first.train[0], drawn(0).train[0])
+
+
+def test_generating_signals_leaves_global_generators_alone():
+    state = np.random.get_state()[1].tolist()  # noqa: NPY002
+    numbers = random.getstate()
+    data.signals._signals.cache_clear()
+    data.mnist1d(60)(streams.stream("split", 5, seed=1000))
+    assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
+    assert random.getstate() == numbers
+
+
+@pytest.mark.parametrize("examples", [50, 65])
+def test_signals_come_in_equal_classes(examples):
+    with pytest.raises(ValueError, match="a multiple of 10, at least 60"):
+        data.mnist1d(examples)
 
 
 def test_what_was_asked_for_is_remembered(monkeypatch):

@@ -15,9 +15,8 @@ from actnorm.evidence.parts import Part
 
 REACH = (
     "Parts, metrics and margins are registered before the judged seeds run. Intervals are 99 %, of"
-    " two looks 99.5 %;"
-    " they speak of initialization, order and split of the data named, at the tuned rate, no"
-    " further."
+    " two looks 99.5 %; they speak of what the answer in short says that they are over, at the"
+    " tuned rate where rates are tuned, no further."
 )
 
 

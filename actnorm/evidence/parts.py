@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,8 @@ class Part:
         Raised when anything that a record was judged by changes.
     regime, side
         A regime that the claim may be confined to, and whether this part lies inside of it.
+    overlap
+        Test over training size, where replicas cut one data set anew and their splits overlap.
     primary
         Whether the source asserts this first: one core part of a claim.
     forecast
@@ -73,6 +75,7 @@ class Part:
     side: str = ""
     looks: int = 1
     quantity: str = ""
+    overlap: float | None = None
     primary: bool = False
     forecast: str = ""
 
@@ -97,8 +100,11 @@ class Part:
         return self.kind is not None
 
     def judged(self, effect: Effect) -> Effect:
-        """Return an effect with the interval that judges it: after two looks, a wider one."""
-        return effect if self.looks == 1 else effect.at(1 - (1 - effect.level) / 2)
+        """Return an effect with the interval that judges it, after two looks a wider one, and
+        with what its replicas' splits share.
+        """
+        shown = effect if self.looks == 1 else effect.at(1 - (1 - effect.level) / 2)
+        return shown if self.overlap is None else replace(shown, overlap=self.overlap)
 
     def outcome(self, effect: Effect | None) -> str:
         """Return ``holds``, ``fails: …``, ``undecided`` or ``not yet measured``.

@@ -1,5 +1,6 @@
 """The outcome of a part: where its interval lies."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -146,3 +147,17 @@ def test_what_varies_less_than_a_hundredth_of_the_margin_does_not_vary():
     ratio = evidence.ratio_effect([1.0, 1.01], [1.0, 1.0])
     assert part("equal", 1.25).varies(ratio)
     assert not part("equal", 2.5).varies(ratio)
+
+
+def test_where_splits_overlap_the_part_says_so_and_is_judged_all_the_same():
+    rng = np.random.default_rng(0)
+    effect = evidence.mean_effect(rng.normal(0.03, 0.02, 32))
+    plain = Part("p", "s", kind="greater", margin=0.015)
+    shared = dataclasses.replace(plain, overlap=0.25)
+    assert plain.beside(effect) == {}
+    assert shared.outcome(effect) == plain.outcome(effect) == "holds"
+    assert shared.beside(effect) == {"Nadeau–Bengio": "undecided"}
+    (beside,) = shared.judged(effect).beside
+    width = (beside.high - beside.low) / (effect.high - effect.low)
+    assert width == pytest.approx((1 + 32 * 0.25) ** 0.5)
+    assert shared.judged(effect).source == effect.source

@@ -1,9 +1,7 @@
-"""Data that is bundled or generated: seeded, and cut so that tuning never sees what judges."""
+"""Images of handwritten digits, cut once into a pool for tuning and one for judging."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,26 +10,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from actnorm import environment
-
-Part = tuple[Tensor, ...]
-Draw = Callable[[torch.Generator], "Split"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Three disjoint parts, each a tuple of tensors whose first axis counts the examples."""
-
-    train: Part
-    validation: Part
-    test: Part
-
-    def __post_init__(self) -> None:
-        for name in ("train", "validation", "test"):
-            lengths = {len(tensor) for tensor in getattr(self, name)}
-            if len(lengths) != 1 or 0 in lengths:
-                raise ValueError(
-                    f"{name} must hold tensors of one length of at least 1, not {sorted(lengths)}"
-                )
+from actnorm.data.splits import Draw, Split, cut
 
 
 @lru_cache
@@ -79,12 +58,11 @@ def digits(pool: str = "judging", *, standardize: bool = True) -> Draw:
 
     def draw(generator: torch.Generator) -> Split:
         order = torch.randperm(len(targets), generator=generator, device="cpu")
-        sixth = len(targets) // 6
-        train, validation, test = order.split([len(targets) - 2 * sixth, sixth, sixth])
         x = inputs
         if standardize:
+            train = order[: len(order) - 2 * (len(order) // 6)]
             scale = x[train].std(0, correction=0)
             x = torch.where(scale > 0, (x - x[train].mean(0)) / scale.clamp_min(1e-12), 0.0)
-        return Split(*((x[rows], targets[rows]) for rows in (train, validation, test)))
+        return cut((x, targets), order)
 
     return draw
