@@ -2,7 +2,17 @@
 
 from actnorm.data.genes import lac_induction
 from actnorm.data.images import digits
+from actnorm.data.photographs import photographs, picture
 from actnorm.data.signals import mnist1d
 from actnorm.data.splits import Draw, Part, Split
 
-__all__ = ["Draw", "Part", "Split", "digits", "lac_induction", "mnist1d"]
+__all__ = [
+    "Draw",
+    "Part",
+    "Split",
+    "digits",
+    "lac_induction",
+    "mnist1d",
+    "photographs",
+    "picture",
+]
