@@ -7,6 +7,7 @@ the card that says what to do. None of it is typed into a notebook.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,12 +71,12 @@ class Page:
         a page is rehearsed, and its parts are recorded first, without.
         """
         claim = evidence.claim(self.entry["claim"])
-        found = claim.recorded(part)
-        return found and claim.part(part).judged(found)
+        judge, found = claim.part(part), claim.recorded(part)
+        return found and judge.judged(found)
 
-    def say(self, template: str) -> str:
-        """Return a sentence with its ``{part}`` replaced by recorded effects."""
-        return template.format_map(_Sizes(self))
+    def say(self, template: str, **values: float) -> str:
+        """Return a sentence with its ``{part}`` replaced by recorded effects, or by ``values``."""
+        return template.format_map(_Sizes(self, values))
 
     def in_short(self) -> Words:
         """Return the answer, and what it was tested on."""
@@ -89,9 +90,19 @@ class Page:
         """Return what stands after the verdict, point by point, with the recorded effects."""
         return Words(self.say(self.entry["stands"]).strip())
 
-    def use_it(self) -> Words:
-        """Return the advice as a card: symptom, check, threshold, what to do, what to expect."""
+    def use_it(self, **values: float) -> Words:
+        """Return the advice as a card: symptom, check, threshold, what to do, what to expect.
+
+        Parameters
+        ----------
+        values
+            Numbers that no part records and the page computes, under the names that the advice
+            has for them.
+        """
         use = self.entry["use"]
+        asked = {name for text in use.values() for name in re.findall(r"{(\w+)", text)}
+        if unasked := sorted(values.keys() - asked):
+            raise ValueError(f"the advice of page {self.name} has no {', '.join(unasked)}")
         said = [
             f"**Symptom.** {use['symptom']}",
             f"**Check.**\n```python\n{use['check'].strip()}\n```",
@@ -100,7 +111,8 @@ class Page:
             f"**Expect.** {use['expect']}",
             f"**Tested on.** {use['tested']}",
         ]
-        return Words(_quoted("\n\n".join([said[0], said[1], *map(self.say, said[2:])])))
+        told = [self.say(text, **values) for text in said[2:]]
+        return Words(_quoted("\n\n".join([*said[:2], *told])))
 
     def guess(self, theory: float | None = None) -> explorables.Explorable | Words:
         """Return the chart on which a reader guesses the headline number before it shows.
@@ -152,8 +164,8 @@ class _Unmeasured:
 class _Sizes(dict):
     """Recorded effects by the names of parts, looked up as a sentence asks for them."""
 
-    def __init__(self, page: Page) -> None:
-        super().__init__()
+    def __init__(self, page: Page, values: dict[str, float]) -> None:
+        super().__init__(values)
         self.page = page
 
     def __missing__(self, part: str) -> Size | _Unmeasured:
@@ -181,15 +193,16 @@ def _guessing(row: dict[str, float], answer: str, unit: str, asks: dict[str, Any
     chart = mine.mark_circle().encode(x=x("guess"), y=alt.value(50))
     chart += mine.mark_text().encode(x=alt.value(0), y=alt.value(2), text="text:N")
     shown = base.transform_filter("show")
-    chart += shown.mark_rule(strokeWidth=3, color=explorables.MEASURED).encode(
+    unsaid = {"aria": False}  # the answer in words says what these draw
+    chart += shown.mark_rule(strokeWidth=3, color=explorables.MEASURED, **unsaid).encode(
         x=x("low"), x2="high:Q", y=alt.value(30)
     )
-    chart += shown.mark_point(filled=True).encode(x=x("estimate"), y=alt.value(30))
+    chart += shown.mark_point(filled=True, **unsaid).encode(x=x("estimate"), y=alt.value(30))
     chart += shown.mark_text().encode(
         x=alt.value(0), y=alt.value(18), text="answer:N", description="estimate:Q"
     )
     if "theory" in row:
-        chart += shown.mark_tick(thickness=2, color=explorables.INK).encode(
+        chart += shown.mark_tick(thickness=2, color=explorables.INK, **unsaid).encode(
             x=x("theory"), y=alt.value(30)
         )
     return chart

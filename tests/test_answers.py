@@ -1,6 +1,7 @@
 """What a page asks, answers and advises comes from registry and record."""
 
 import json
+import re
 
 import pytest
 
@@ -49,6 +50,16 @@ def test_advice_is_a_card_with_code_that_can_be_copied(page):
     assert all(line.startswith(">") for line in said.splitlines())
 
 
+def test_advice_takes_what_no_part_records_from_the_page(page):
+    use = ENTRY["use"] | {"threshold": "above {offset:.2f}, by {slower:~}"}
+    advised = Page(page.name, ENTRY | {"use": use})
+    assert "**Threshold.** above 2.40, by 18.0×" in str(advised.use_it(offset=2.4019))
+    with pytest.raises(ValueError, match="has no part 'offset'"):
+        advised.use_it()
+    with pytest.raises(ValueError, match=r"advice of page .* has no spread"):
+        advised.use_it(offset=2.4, spread=1.0)
+
+
 def test_what_stands_is_told_point_by_point(page):
     listed = Page(page.name, ENTRY | {"stands": "\n- **Slow** (`slower`): {slower:~}.\n"})
     assert str(listed.stands()) == "- **Slow** (`slower`): 18.0×."
@@ -95,15 +106,18 @@ def test_every_page_of_the_registry_can_be_shown():
         assert claim.setting == entry
         shown = an.page(name)
         assert str(shown.in_short()).startswith("> ")
-        assert str(shown.use_it()).startswith("> **Symptom.**")
+        parts = {part.name for part in claim.parts}
+        asked = set(re.findall(r"{(\w+)", "".join(entry["use"].values()))) - parts
+        advice = shown.use_it(**dict.fromkeys(asked, 1.0))
+        assert str(advice).startswith("> **Symptom.**")
         assert shown.guess().spec["params"][0]["name"] == "guess"
-        said = [shown.in_short(), shown.use_it(), *([shown.stands()] if "stands" in entry else [])]
+        said = [shown.in_short(), advice, *([shown.stands()] if "stands" in entry else [])]
         assert evidence.NOT_MEASURED not in " ".join(map(str, said))
 
 
 def test_what_is_not_measured_says_so_and_stops_nothing(page):
-    new = Page(page.name, ENTRY | {"short": "It costs {signs}, or {signs:~}.", "over": "days"})
+    new = Page(page.name, ENTRY | {"short": "It costs {raw}, or {raw:~}.", "over": "days"})
     assert "It costs not yet measured, or not yet measured." in str(new.in_short())
     assert "twice) over days." in str(new.in_short())
-    new = Page(page.name, ENTRY | {"guess": ENTRY["guess"] | {"part": "signs"}})
+    new = Page(page.name, ENTRY | {"guess": ENTRY["guess"] | {"part": "raw"}})
     assert str(new.guess()) == "How many times? (not yet measured)"

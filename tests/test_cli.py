@@ -44,7 +44,7 @@ def page(monkeypatch):
 
     def run(page, *, forgiving=False, **variables):
         assert page == PAGE
-        assert forgiving == (variables.get("ACTNORM_SEED", "0") != "0")
+        assert forgiving == (variables.get("ACTNORM_SEED") != "0")  # what readers run, fails
         seen.append(variables)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
@@ -183,6 +183,19 @@ def test_a_record_says_where_readers_will_not_find_it_again(page, shelf, capsys)
     answers += [notebook(RECORDED), notebook(few)]
     recording.record(PAGE)
     assert "flip: the page as readers run it leaves its record: 0 of 8" in capsys.readouterr().out
+
+
+def test_a_record_is_kept_where_a_sentence_fails(page, shelf, capsys):
+    _, answers = page
+    few = notebook({name: live(e) for name, e in RECORDED.items()})
+    error = {"output_type": "error", "ename": "AssertionError"}
+    error["traceback"] = ["---> 3 assert curves[0] < curves[1]"]
+    few["cells"].append({"outputs": [error]})
+    answers += [notebook(RECORDED), few]
+    recording.record(PAGE)
+    said = "the page says what its record does not bear: assert curves[0] < curves[1]"
+    assert said in capsys.readouterr().out
+    assert shelf.exists()
 
 
 def test_a_new_record_keeps_what_the_old_one_said(page, shelf, monkeypatch):

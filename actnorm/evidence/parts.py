@@ -159,13 +159,16 @@ class Part:
 
     def _failure(self, low: float, high: float, margin: float, effect: Effect) -> str:
         """In which way an effect is not greater than the margin."""
-        if low <= 0 <= high or abs(low + high) / 2 < margin / 4:
-            return "fails: negligible"
+        if low <= 0 <= high:
+            return "fails: no effect shown"
+        if abs(low + high) / 2 < margin / 4:
+            return f"fails: far smaller than {self.size(effect)}"
         return "fails: reversed" if high < 0 else f"fails: smaller than {self.size(effect)}"
 
     def size(self, effect: Effect) -> str:
         """Return the margin as text, with the effect's unit."""
-        return f"{self.margin:g}{effect.unit}"
+        margin = f"{self.margin:,.0f}" if self.margin >= 1000 else f"{self.margin:g}"
+        return f"{margin}{effect.unit}"
 
     def _at_the_margin(self, effect: Effect) -> str:
         """How far from the nearest margin an effect can still be, after two looks."""
