@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,6 +107,17 @@ def test_verify_tells_which_rates_would_have_been_chosen(page, capsys):
     printed = capsys.readouterr().out
     assert 'tuned[["tanh"], {}]: tuned here, the rate would be 0.1, not 0.2' in printed
     assert "recorded rates were replayed; tuned here, 1 of 2 are the same" in printed
+
+
+def test_verify_says_what_no_seed_moves(page, capsys, monkeypatch):
+    _, answers = page
+    again = {name: moved(e, 0.0) for name, e in RECORDED.items()}
+    answers.append(notebook(again | {"zig_zag": RECORDED["zig_zag"]}))
+    parts = tuple(replace(part, seedless=part.name == "zig_zag") for part in CLAIM.parts)
+    monkeypatch.setattr(evidence, "claim", lambda _: replace(CLAIM, parts=parts))
+    assert cli.verify(PAGE, 1001) == 0
+    printed = capsys.readouterr().out
+    assert "13 of 14 parts re-run, 1 on measured data that no seed moves, none" in printed
 
 
 def test_verify_tabulates_what_turns_undecided(page, capsys):

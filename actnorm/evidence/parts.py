@@ -54,6 +54,8 @@ class Part:
         A regime that the claim may be confined to, and whether this part lies inside of it.
     overlap
         Test over training size, where replicas cut one data set anew and their splits overlap.
+    seedless
+        Whether it rests on measured data alone, so that every seed gives the same values.
     primary
         Whether the source asserts this first: one core part of a claim.
     forecast
@@ -76,6 +78,7 @@ class Part:
     looks: int = 1
     quantity: str = ""
     overlap: float | None = None
+    seedless: bool = False
     primary: bool = False
     forecast: str = ""
 
