@@ -1,0 +1,56 @@
+"""The exercises of the chapter on PReLU noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from actnorm import gradients
+
+
+def _relative_noise(noise: Callable[[Tensor], float]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    for n, parameters, offset in ((2, 1, 1.0), (50, 3, 0.1), (400, 20, -2.0)):
+        g = torch.randn(n, parameters, generator=generator, dtype=torch.float64) + offset
+        if not math.isclose(noise(g), gradients.relative_noise(g), rel_tol=1e-6):
+            return False
+    return True
+
+
+def _four_to_one(slope: float) -> bool:
+    odd, even = (1 + slope) ** 2, (1 - slope) ** 2
+    return 0 <= slope <= 1 and math.isclose(odd, 4 * even, rel_tol=0.02)
+
+
+def _even_target(ratio: Callable[[float], float]) -> bool:
+    """R + 1 of one unit whose inputs come with their negatives, against that of ReLU."""
+    half = torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x, target = torch.cat([half, -half]), torch.cat([half[:, 1].abs(), half[:, 1].abs()])
+
+    def noise(slope: float) -> float:
+        on = torch.where(x[:, 0] > 0, 1.0, slope)
+        return gradients.relative_noise((target * on)[:, None] * x) + 1
+
+    return all(
+        math.isclose(ratio(a), noise(a) / noise(0.0), rel_tol=1e-6) for a in (0.0, 0.25, 0.5, 0.9)
+    )
+
+
+EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "relative-noise": (
+        _relative_noise,
+        "the examples given are all there are: their scatter around the mean, over its square",
+    ),
+    "four-to-one": (
+        _four_to_one,
+        "the odd part weighs (1 + α)², the even part (1 − α)², and a third gives 16 to 4",
+    ),
+    "even-target": (
+        _even_target,
+        "an even signal passes through q alone, while p² + q² of the noise remains",
+    ),
+}
