@@ -13,13 +13,15 @@ import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from drawings import draw_natively
+from folds import exercises_ask, fold_together
 from outcomes import Margins, Outcomes
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 from words import explain_words
 
 from actnorm import evidence
-from actnorm.evidence import cards, listing, marks
+from actnorm.answers import Size
+from actnorm.evidence import listing, marks
 
 FOLDED = '<summary aria-label="Toggle hidden content">'  # hides what the summary itself says
 FOLD_CONTROL = {
@@ -72,11 +74,15 @@ def verdict_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, 
 
 
 def effect_role(name: str, rawtext: str, text: str, lineno: int, inliner: Any, **_: Any) -> tuple:
-    """``{effect}`3174499 slower` ``: a part's recorded effect with its interval."""
-    problem_id, part = text.split()
+    """``{effect}`3174499 slower` ``: a part's recorded effect with its interval.
+
+    ``{effect}`3138623 better_fusion points` `` tells a share in hundredths; see `answers.Size`.
+    """
+    problem_id, part, *spec = text.split()
     claim = evidence.claim(problem_id)
     effect = claim.recorded(part)
-    return [nodes.Text(cards.measured(effect and claim.part(part).judged(effect)))], []
+    said = format(Size(claim.part(part).judged(effect)), *spec) if effect else "—"
+    return [nodes.Text(said)], []
 
 
 def _wide(table: str) -> nodes.raw:
@@ -160,6 +166,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("outcomes", Outcomes)
     app.add_directive("margins", Margins)
     app.connect("config-inited", lean.mathjax_in_parts)
+    app.connect("doctree-resolved", fold_together)
+    app.connect("doctree-resolved", exercises_ask)
     app.connect("doctree-resolved", draw_natively)
     app.connect("doctree-resolved", explain_words)
     app.connect("html-page-context", page_context, priority=900)

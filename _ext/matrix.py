@@ -28,6 +28,9 @@ COLAB = ROOT / "tests" / "colab.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TOOLS = ["hypothesis", "ipykernel", "mpmath", "nbclient", "nbformat", "packaging", "pytest"]
 TOOLS += ["vl-convert-python"]
+# Tests of what builds the site, which the ends have no need of.
+SITE = ["test_book", "test_colab", "test_drawings", "test_explorables", "test_folds", "test_lean"]
+SITE += ["test_words"]
 ENDS = ["zero-centering/sign-coherence", "zero-centering/two-streams"]  # the ends run these pages
 SHOWN = ["torch", "numpy", "pandas", "scipy"]
 
@@ -92,7 +95,7 @@ def end(name: str, version: str, packages: list[str]) -> Path:
     place = clone(name)
     python = environment(place / ".venv", pythons()[version], [*packages, *TOOLS])
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", place)
-    skipped = [f"--ignore=tests/test_{book}.py" for book in ("book", "colab")]
+    skipped = [f"--ignore=tests/{name}.py" for name in SITE]
     run(python, "-m", "pytest", "tests", "-W", "default", *skipped, cwd=place)
     for page in ENDS:
         run(python, "-c", f"from actnorm import pages; pages.run({page!r})", cwd=place)

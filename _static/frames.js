@@ -1,4 +1,4 @@
-// A figure or formula that is wider than its frame is scrolled there, and by keyboard too.
+// A figure, table or formula that is wider than its frame is scrolled there, and by keyboard too.
 (() => {
   const measure = (place) => {
     const frame = place.querySelector("mjx-container") ?? place;
@@ -9,12 +9,13 @@
     }
     frame.tabIndex = 0;
     frame.setAttribute("role", "group");
-    const name = frame.matches(".an-figure") ? "Figure" : "Formula";
+    const name = frame.matches(".an-figure") ? "Figure" : frame.matches(".an-wide") ? "Table"
+      : "Formula";
     frame.setAttribute("aria-label", `${name}, wider than the page: scroll sideways`);
   };
   const frames = new ResizeObserver((entries) => entries.forEach(({target}) => measure(target)));
   const watch = () => {
-    for (const frame of document.querySelectorAll(".an-figure, div.math")) frames.observe(frame);
+    for (const frame of document.querySelectorAll(".an-figure, .an-wide, div.math")) frames.observe(frame);
   };
   document.addEventListener("DOMContentLoaded", watch);
 })();

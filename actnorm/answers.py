@@ -7,6 +7,7 @@ the card that says what to do. None of it is typed into a notebook.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,22 +66,17 @@ class Page:
         """The page's question, its one name everywhere."""
         return self.entry["title"]
 
-    @property
-    def recorded(self) -> bool:
-        """Whether the page has a record: it is rehearsed and first recorded without one."""
-        return self.name in evidence.records()
-
-    def effect(self, part: str) -> Effect:
-        """Return the recorded effect of one of the claim's parts, as it is judged."""
+    def effect(self, part: str) -> Effect | None:
+        """Return the recorded effect of one of the claim's parts, as it is judged, if there is one:
+        a page is rehearsed, and its parts are recorded first, without.
+        """
         claim = evidence.claim(self.entry["claim"])
-        found = claim.recorded(part)
-        if found is None:
-            raise ValueError(f"part {part} of page {self.name} is not recorded yet")
-        return claim.part(part).judged(found)
+        judge, found = claim.part(part), claim.recorded(part)
+        return found and judge.judged(found)
 
-    def say(self, template: str) -> str:
-        """Return a sentence with its ``{part}`` replaced by recorded effects."""
-        return template.format_map(_Sizes(self))
+    def say(self, template: str, **values: float) -> str:
+        """Return a sentence with its ``{part}`` replaced by recorded effects, or by ``values``."""
+        return template.format_map(_Sizes(self, values))
 
     def in_short(self) -> Words:
         """Return the answer, and what it was tested on."""
@@ -94,9 +90,19 @@ class Page:
         """Return what stands after the verdict, point by point, with the recorded effects."""
         return Words(self.say(self.entry["stands"]).strip())
 
-    def use_it(self) -> Words:
-        """Return the advice as a card: symptom, check, threshold, what to do, what to expect."""
+    def use_it(self, **values: float) -> Words:
+        """Return the advice as a card: symptom, check, threshold, what to do, what to expect.
+
+        Parameters
+        ----------
+        values
+            Numbers that no part records and the page computes, under the names that the advice
+            has for them.
+        """
         use = self.entry["use"]
+        asked = {name for text in use.values() for name in re.findall(r"{(\w+)", text)}
+        if unasked := sorted(values.keys() - asked):
+            raise ValueError(f"the advice of page {self.name} has no {', '.join(unasked)}")
         said = [
             f"**Symptom.** {use['symptom']}",
             f"**Check.**\n```python\n{use['check'].strip()}\n```",
@@ -105,7 +111,8 @@ class Page:
             f"**Expect.** {use['expect']}",
             f"**Tested on.** {use['tested']}",
         ]
-        return Words(_quoted("\n\n".join([said[0], said[1], *map(self.say, said[2:])])))
+        told = [self.say(text, **values) for text in said[2:]]
+        return Words(_quoted("\n\n".join([*said[:2], *told])))
 
     def guess(self, theory: float | None = None) -> explorables.Explorable | Words:
         """Return the chart on which a reader guesses the headline number before it shows.
@@ -118,10 +125,10 @@ class Page:
             What theory says of it, in the effect's units; left out where there is none.
         """
         asks = self.entry["guess"]
-        if not self.recorded:
-            return Words(f"{asks['ask']} (Not measured yet.)")
-        factor = asks.get("times", 1.0)
-        effect, low, high = self.effect(asks["part"]), float(asks["low"]), float(asks["high"])
+        effect = self.effect(asks["part"])
+        if effect is None:
+            return Words(f"{asks['ask']} ({evidence.NOT_MEASURED})")
+        factor, low, high = asks.get("times", 1.0), float(asks["low"]), float(asks["high"])
         unit = asks.get("unit", effect.unit)
         values = {"estimate": effect.estimate, "low": effect.low, "high": effect.high}
         row = {key: factor * value for key, value in values.items()}
@@ -148,21 +155,22 @@ class Page:
 
 
 class _Unmeasured:
-    """What stands for an effect until the page is recorded."""
+    """What stands for an effect until the part is recorded."""
 
     def __format__(self, spec: str) -> str:
-        return "(not measured yet)"
+        return evidence.NOT_MEASURED
 
 
 class _Sizes(dict):
     """Recorded effects by the names of parts, looked up as a sentence asks for them."""
 
-    def __init__(self, page: Page) -> None:
-        super().__init__()
+    def __init__(self, page: Page, values: dict[str, float]) -> None:
+        super().__init__(values)
         self.page = page
 
     def __missing__(self, part: str) -> Size | _Unmeasured:
-        return Size(self.page.effect(part)) if self.page.recorded else _Unmeasured()
+        effect = self.page.effect(part)
+        return _Unmeasured() if effect is None else Size(effect)
 
 
 def _quoted(text: str) -> str:
@@ -185,15 +193,16 @@ def _guessing(row: dict[str, float], answer: str, unit: str, asks: dict[str, Any
     chart = mine.mark_circle().encode(x=x("guess"), y=alt.value(50))
     chart += mine.mark_text().encode(x=alt.value(0), y=alt.value(2), text="text:N")
     shown = base.transform_filter("show")
-    chart += shown.mark_rule(strokeWidth=3, color=explorables.MEASURED).encode(
+    unsaid = {"aria": False}  # the answer in words says what these draw
+    chart += shown.mark_rule(strokeWidth=3, color=explorables.MEASURED, **unsaid).encode(
         x=x("low"), x2="high:Q", y=alt.value(30)
     )
-    chart += shown.mark_point(filled=True).encode(x=x("estimate"), y=alt.value(30))
+    chart += shown.mark_point(filled=True, **unsaid).encode(x=x("estimate"), y=alt.value(30))
     chart += shown.mark_text().encode(
         x=alt.value(0), y=alt.value(18), text="answer:N", description="estimate:Q"
     )
     if "theory" in row:
-        chart += shown.mark_tick(thickness=2, color=explorables.INK).encode(
+        chart += shown.mark_tick(thickness=2, color=explorables.INK, **unsaid).encode(
             x=x("theory"), y=alt.value(30)
         )
     return chart

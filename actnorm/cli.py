@@ -52,7 +52,7 @@ def verify(page: str, seed: int, full: bool = False) -> int:
         if rate != chosen:
             print(f"{call}: tuned here, the rate would be {chosen:.3g}, not {rate:.3g}")
     judged = list(pages.judged(notebook))
-    again, against, copies, moved = 0, 0, 0, []
+    again, against, copies, fixed, moved = 0, 0, 0, 0, []
     for claim, part, entry in judged:
         live, recorded = evidence.effect_from(entry), claim.recorded(part.name)
         moves = claim.moves(part.name)
@@ -62,7 +62,9 @@ def verify(page: str, seed: int, full: bool = False) -> int:
         copied = seed != 0 and _copied(part, live, recorded)
         against += found.contradicts
         copies += copied
-        again += live.source == evidence.RERUN and not copied
+        still = seed != 0 and part.seedless
+        fixed += still
+        again += live.source == evidence.RERUN and not copied and not still
         words = "CONTRADICTS: " * found.contradicts + found.words
         if copied:
             words = "ERROR: equals the record bit for bit: not re-run, though it says so"
@@ -74,6 +76,7 @@ def verify(page: str, seed: int, full: bool = False) -> int:
         print("to or from undecided: " + "; ".join(moved))
     verb = f"{against or 'none'} contradict{'s' * (against < 2)} the record"
     more = f", {copies} only said to be" if copies else ""
+    more += f", {fixed} on measured data that no seed moves" if fixed else ""
     if choices:
         same = sum(rate == chosen for _, rate, chosen in choices)
         print(f"recorded rates were replayed; tuned here, {same} of {len(choices)} are the same")
@@ -83,7 +86,7 @@ def verify(page: str, seed: int, full: bool = False) -> int:
 
 def _copied(part: evidence.Part, live: evidence.Effect, recorded: evidence.Effect | None) -> bool:
     """Whether what says it was re-run is the record's very values, though replicas differ."""
-    said = live.source == evidence.RERUN and recorded is not None
+    said = live.source == evidence.RERUN and recorded is not None and not part.seedless
     return said and live.values == recorded.values and part.varies(recorded)
 
 

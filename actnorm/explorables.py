@@ -60,10 +60,12 @@ LIBRARIES = [
 MARKUP = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 INK = "currentColor"
+FONT = "Arial, sans-serif"  # one that Vega can measure; else labels are cut and legends collide
+SIZE = 14  # px; on a phone, where a chart is two thirds as wide, 9
 MEASURED, MOVED = "#3a87c2", "#d9820a"
 CONFIG = {
     "background": "transparent",
-    "font": "inherit",
+    "font": FONT,
     "view": {"stroke": None},
     "axis": {
         "labelColor": INK,
@@ -71,14 +73,17 @@ CONFIG = {
         "domainColor": INK,
         "tickColor": INK,
         "gridOpacity": 0.25,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
+        "labelFontSize": SIZE,
+        "titleFontSize": SIZE,
         "titleFontWeight": "normal",
     },
     "axisX": {"tickCount": 8},
-    "title": {"color": INK, "anchor": "start", "fontSize": 13},
-    "text": {"color": INK, "fontSize": 13, "align": "left"},
-    "legend": {"labelColor": INK, "titleColor": INK, "orient": "top", "labelFontSize": 12},
+    "title": {"color": INK, "anchor": "start", "fontSize": SIZE},
+    "text": {"color": INK, "fontSize": SIZE, "align": "left"},
+    "legend": {
+        **{"labelColor": INK, "titleColor": INK, "orient": "top"},
+        **{"labelFontSize": SIZE, "titleFontSize": SIZE, "columnPadding": 16},
+    },
     "line": {"color": MEASURED},
     "point": {"color": MEASURED, "size": 45},
     "circle": {"color": MOVED, "size": 160, "opacity": 1},
@@ -148,6 +153,6 @@ def explorable(
     size = {"width": 480, "height": height}
     stack = alt.vconcat(*(panel.properties(**size) for panel in panels)).add_params(*sliders)
     if title:
-        stack = stack.properties(title=textwrap.wrap(title, 68))
+        stack = stack.properties(title=textwrap.wrap(title, 60))
     stack = stack.configure(**CONFIG).properties(description=description)  # else Vega names it
     return Explorable(stack.to_dict(), description)

@@ -20,6 +20,11 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from actnorm.evidence import Effect, Part, mean_effect, ratio_effect
 
 PALETTE = sns.color_palette("colorblind")
+# Below and above zero; zero itself is the page, light or dark.
+SIGNED = mpl.colors.LinearSegmentedColormap.from_list(
+    "signed",
+    [(0, "#2b73c9"), (0.5, (0.17, 0.45, 0.79, 0)), (0.5, (0.82, 0.2, 0.17, 0)), (1, "#d1332b")],
+)
 OUTCOMES = {"holds": "#17663f", "fails": "#a32638", "undecided": "#4b4a9c"}  # as on the cards
 STYLE = {
     **sns.axes_style("ticks"),
@@ -195,8 +200,8 @@ def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) ->
             size = f"{effect.estimate:{spec}}{effect.unit}".replace("-", "−")
             ax.text(j, i, size, va="bottom", size=10, **text)
             ax.text(j, i + 0.08, outcome, va="top", size=8, **text)
-    middle = (len(effects) - 1) / 2
-    ax.set(xlim=(-0.5, 2.5), ylim=(middle + 1.5, middle - 1.5))
+    ax.set(xlim=(-0.5, 2.5), ylim=(2.5, -0.5))  # one row has the size of one of three
+    ax.spines["bottom"].set_position(("data", len(effects) - 0.5))
     ax.set_xticks(range(3), rates)
     ax.set_yticks(range(len(effects)), rates if len(effects) == 3 else [""])
     ax.tick_params(length=0)

@@ -49,7 +49,7 @@ def test_the_answer_comes_first(page):
     parts = [name for heading in found for name in ORDER if heading.startswith(name)]
     assert list(dict.fromkeys(parts)) == ORDER
     assert found[-1] == "References"
-    calls = [".guess(", ".in_short()", "claim\n", ".judge(", ".use_it()"]
+    calls = [".guess(", ".in_short()", "claim\n", ".judge(", ".use_it("]
     cells = [cell.source + "\n" for cell in code(notebook)]
     places = [next(i for i, cell in enumerate(cells) if call in cell) for call in calls]
     assert places == sorted(places)

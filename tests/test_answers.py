@@ -1,6 +1,7 @@
 """What a page asks, answers and advises comes from registry and record."""
 
 import json
+import re
 
 import pytest
 
@@ -49,6 +50,16 @@ def test_advice_is_a_card_with_code_that_can_be_copied(page):
     assert all(line.startswith(">") for line in said.splitlines())
 
 
+def test_advice_takes_what_no_part_records_from_the_page(page):
+    use = ENTRY["use"] | {"threshold": "above {offset:.2f}, by {slower:~}"}
+    advised = Page(page.name, ENTRY | {"use": use})
+    assert "**Threshold.** above 2.40, by 18.0×" in str(advised.use_it(offset=2.4019))
+    with pytest.raises(ValueError, match="has no part 'offset'"):
+        advised.use_it()
+    with pytest.raises(ValueError, match=r"advice of page .* has no spread"):
+        advised.use_it(offset=2.4, spread=1.0)
+
+
 def test_what_stands_is_told_point_by_point(page):
     listed = Page(page.name, ENTRY | {"stands": "\n- **Slow** (`slower`): {slower:~}.\n"})
     assert str(listed.stands()) == "- **Slow** (`slower`): 18.0×."
@@ -61,11 +72,6 @@ def test_a_sentence_tells_the_interval_that_judges():
     assert told.estimate == recorded.estimate
     assert told.low < recorded.low < recorded.high < told.high
     assert f"[{100 * told.low:.2f}, {100 * told.high:.2f}]" in page.say("{right_pairing:points}")
-
-
-def test_a_part_without_a_record_is_named(page):
-    with pytest.raises(ValueError, match="part signs of page zero-centering/sign-coherence is not"):
-        page.say("{signs}")
 
 
 def test_the_guess_hides_the_answer_until_it_is_asked_for(page):
@@ -100,14 +106,18 @@ def test_every_page_of_the_registry_can_be_shown():
         assert claim.setting == entry
         shown = an.page(name)
         assert str(shown.in_short()).startswith("> ")
-        assert str(shown.use_it()).startswith("> **Symptom.**")
+        parts = {part.name for part in claim.parts}
+        asked = set(re.findall(r"{(\w+)", "".join(entry["use"].values()))) - parts
+        advice = shown.use_it(**dict.fromkeys(asked, 1.0))
+        assert str(advice).startswith("> **Symptom.**")
         assert shown.guess().spec["params"][0]["name"] == "guess"
+        said = [shown.in_short(), advice, *([shown.stands()] if "stands" in entry else [])]
+        assert evidence.NOT_MEASURED not in " ".join(map(str, said))
 
 
-def test_a_page_without_a_record_can_be_rehearsed(page):
-    new = Page("cross-domain/not-recorded", ENTRY | {"over": "days of measurement"})
-    assert "It costs (not measured yet), or (not measured yet)" in str(new.in_short())
-    assert str(new.in_short()).endswith(
-        "Intervals are 99 % (99.5 % where looked at twice) over days of measurement."
-    )
-    assert str(new.guess()) == "How many times? (Not measured yet.)"
+def test_what_is_not_measured_says_so_and_stops_nothing(page):
+    new = Page(page.name, ENTRY | {"short": "It costs {raw}, or {raw:~}.", "over": "days"})
+    assert "It costs not yet measured, or not yet measured." in str(new.in_short())
+    assert "twice) over days." in str(new.in_short())
+    new = Page(page.name, ENTRY | {"guess": ENTRY["guess"] | {"part": "raw"}})
+    assert str(new.guess()) == "How many times? (not yet measured)"

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def page(monkeypatch):
 
     def run(page, *, forgiving=False, **variables):
         assert page == PAGE
-        assert forgiving == (variables.get("ACTNORM_SEED", "0") != "0")
+        assert forgiving == (variables.get("ACTNORM_SEED") != "0")  # what readers run, fails
         seen.append(variables)
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
@@ -106,6 +107,17 @@ def test_verify_tells_which_rates_would_have_been_chosen(page, capsys):
     printed = capsys.readouterr().out
     assert 'tuned[["tanh"], {}]: tuned here, the rate would be 0.1, not 0.2' in printed
     assert "recorded rates were replayed; tuned here, 1 of 2 are the same" in printed
+
+
+def test_verify_says_what_no_seed_moves(page, capsys, monkeypatch):
+    _, answers = page
+    again = {name: moved(e, 0.0) for name, e in RECORDED.items()}
+    answers.append(notebook(again | {"zig_zag": RECORDED["zig_zag"]}))
+    parts = tuple(replace(part, seedless=part.name == "zig_zag") for part in CLAIM.parts)
+    monkeypatch.setattr(evidence, "claim", lambda _: replace(CLAIM, parts=parts))
+    assert cli.verify(PAGE, 1001) == 0
+    printed = capsys.readouterr().out
+    assert "13 of 14 parts re-run, 1 on measured data that no seed moves, none" in printed
 
 
 def test_verify_tabulates_what_turns_undecided(page, capsys):
@@ -183,6 +195,19 @@ def test_a_record_says_where_readers_will_not_find_it_again(page, shelf, capsys)
     answers += [notebook(RECORDED), notebook(few)]
     recording.record(PAGE)
     assert "flip: the page as readers run it leaves its record: 0 of 8" in capsys.readouterr().out
+
+
+def test_a_record_is_kept_where_a_sentence_fails(page, shelf, capsys):
+    _, answers = page
+    few = notebook({name: live(e) for name, e in RECORDED.items()})
+    error = {"output_type": "error", "ename": "AssertionError"}
+    error["traceback"] = ["---> 3 assert curves[0] < curves[1]"]
+    few["cells"].append({"outputs": [error]})
+    answers += [notebook(RECORDED), few]
+    recording.record(PAGE)
+    said = "the page says what its record does not bear: assert curves[0] < curves[1]"
+    assert said in capsys.readouterr().out
+    assert shelf.exists()
 
 
 def test_a_new_record_keeps_what_the_old_one_said(page, shelf, monkeypatch):

@@ -88,3 +88,11 @@ def test_an_arm_keeps_its_color_in_every_figure():
     first, second = (mpl.colors.to_hex(row.get_facecolor()[0]) for row in left.collections[::2])
     assert [first, second] == [mpl.colors.to_hex(figures.PALETTE[0]), "#ff0000"]
     assert right.lines[0].get_color() == "red"
+
+
+def test_zero_is_the_page_and_signs_have_a_color_each():
+    low, zero, high = figures.SIGNED([0.0, 0.5, 1.0])
+    assert zero[3] == pytest.approx(0, abs=0.01)
+    assert low[3] == high[3] == 1
+    assert low[2] > low[0]
+    assert high[0] > high[2]

@@ -51,3 +51,11 @@ def test_the_lowest_versions_are_the_lower_bounds():
     assert "torch==2.6" in matrix.lowest()
     assert len(matrix.lowest()) == len(matrix.PROJECT["dependencies"])
     assert all("==" in text and ">" not in text for text in matrix.lowest())
+
+
+def test_the_ends_run_all_tests_but_those_of_the_site():
+    tools = {path.stem for path in (ROOT / "_ext").glob("*.py")} - {"matrix", "keys", "reach"}
+    imports = re.compile(rf"(?m)^(?:import|from) ({'|'.join(tools)})\b")
+    paths = (ROOT / "tests").glob("test_*.py")
+    found = {path.stem for path in paths if imports.search(path.read_text(encoding="utf-8"))}
+    assert set(matrix.SITE) == found | {"test_colab"}

@@ -135,6 +135,41 @@ def test_digits_are_drawn_on_the_cpu(elsewhere):
     assert {t.device.type for part in vars(split).values() for t in part} == {"cpu"}
 
 
+def test_photographs_pools_share_no_tile_and_parts_are_disjoint():
+    from sklearn.datasets import load_sample_image
+
+    rows = {}
+    for pool, sizes in (("tuning", [48, 10, 10]), ("judging", [96, 22, 22])):
+        split = data.photographs(pool)(streams.stream("split", 0, seed=1000))
+        parts = [split.train, split.validation, split.test]
+        assert [len(y) for _, y in parts] == sizes
+        assert all(y.bincount().tolist() == [len(y) // 2] * 2 for _, y in parts)
+        rows[pool] = torch.cat([tiles for tiles, _ in parts])
+    tiles = (255 * torch.cat([rows["tuning"], rows["judging"]])).round().clamp(0, 255)
+    photographs = [load_sample_image(f"{name}.jpg")[:384, :624] for name in ("china", "flower")]
+    assert tiles.double().sum().item() == pytest.approx(np.sum(photographs), rel=1e-6)
+    assert len(tiles) == 2 * 104
+
+
+def test_no_tile_is_constant_in_any_color():
+    tiles, _ = data.photographs("tuning")(streams.stream("split", 0, seed=1000)).train
+    assert tiles.flatten(2).std(2).min() > 1e-3
+
+
+def test_pictures_are_whole_blocks_and_known_by_name():
+    assert data.picture("china").shape == (3, 424, 640)
+    assert data.picture("flower").max() == 1
+    for name in ("brick", "grass"):
+        gray = data.picture(name)
+        assert gray.shape == (3, 256, 256)
+        assert torch.equal(gray[0], gray[2])
+        assert gray.std() > 0.05
+    with pytest.raises(ValueError, match="one of china, flower, brick, grass, not 'moon'"):
+        data.picture("moon")
+    with pytest.raises(ValueError, match="one of judging, tuning, not 'all'"):
+        data.photographs("all")
+
+
 def test_signals_are_fresh_for_every_replica_and_repeat():
     def drawn(replica, seed=1000):
         return data.mnist1d(60)(streams.stream("split", replica, seed=seed))

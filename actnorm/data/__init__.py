@@ -1,7 +1,18 @@
 """Data that is bundled or generated: seeded, and cut so that tuning never sees what judges."""
 
+from actnorm.data.genes import lac_induction
 from actnorm.data.images import digits
+from actnorm.data.photographs import photographs, picture
 from actnorm.data.signals import mnist1d
 from actnorm.data.splits import Draw, Part, Split
 
-__all__ = ["Draw", "Part", "Split", "digits", "mnist1d"]
+__all__ = [
+    "Draw",
+    "Part",
+    "Split",
+    "digits",
+    "lac_induction",
+    "mnist1d",
+    "photographs",
+    "picture",
+]

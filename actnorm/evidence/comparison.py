@@ -69,14 +69,18 @@ def compare(
 
     Notes
     -----
-    A gap of means below a hundredth of the margin never contradicts.
+    A gap of means below a hundredth of the margin never contradicts. A part that no seed moves is
+    compared with itself on every seed.
     """
     if live.source == RECORD:
         return Comparison(NOT_RERUN)
     if recorded is None:
         return Comparison("nothing recorded")
+    if part.seedless and live.n != recorded.n:
+        return Comparison(f"not judged: {live.n} of {recorded.n} replicas")
     level = FAMILY / comparisons
-    return (_itself if same else _others)(part, live, recorded, moves, level)
+    alike = same or part.seedless
+    return (_itself if alike else _others)(part, live, recorded, moves, level)
 
 
 def _itself(

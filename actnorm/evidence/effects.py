@@ -52,7 +52,7 @@ class Effect:
     source: str = field(default=origin.RERUN, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]{self.unit}"
+        return f"{self.estimate:.3g}{self.unit} [{self.low:.3g}, {self.high:.3g}]"
 
     @property
     def sample(self) -> np.ndarray:

@@ -19,13 +19,13 @@ BAR = {
     "holds": ("✓", "held"),
     "fails": ("✗", "failed"),
     "undecided": ("?", "undecided"),
-    "none": ("–", "not yet measured"),
+    "none": ("○", "not yet measured"),
 }
 KEY = (
     '<p class="an-key"><small><span class="an-swatch"></span> holds here · core parts decide:'
     " green speaks for the claim, red against it, violet is undecided · scope: where it stops ·"
-    " control: what a skeptic would ask · identity: exact, checks the measurement · fails,"
-    " negligible: not apart from none, or below a quarter of the margin</small></p>"
+    " control: what a skeptic would ask · identity: exact, checks the measurement · far"
+    " smaller: below a quarter of the margin</small></p>"
 )
 
 

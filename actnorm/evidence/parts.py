@@ -54,6 +54,8 @@ class Part:
         A regime that the claim may be confined to, and whether this part lies inside of it.
     overlap
         Test over training size, where replicas cut one data set anew and their splits overlap.
+    seedless
+        Whether it rests on measured data alone, so that every seed gives the same values.
     primary
         Whether the source asserts this first: one core part of a claim.
     forecast
@@ -76,6 +78,7 @@ class Part:
     looks: int = 1
     quantity: str = ""
     overlap: float | None = None
+    seedless: bool = False
     primary: bool = False
     forecast: str = ""
 
@@ -159,13 +162,16 @@ class Part:
 
     def _failure(self, low: float, high: float, margin: float, effect: Effect) -> str:
         """In which way an effect is not greater than the margin."""
-        if low <= 0 <= high or abs(low + high) / 2 < margin / 4:
-            return "fails: negligible"
+        if low <= 0 <= high:
+            return "fails: no effect shown"
+        if abs(low + high) / 2 < margin / 4:
+            return f"fails: far smaller than {self.size(effect)}"
         return "fails: reversed" if high < 0 else f"fails: smaller than {self.size(effect)}"
 
     def size(self, effect: Effect) -> str:
         """Return the margin as text, with the effect's unit."""
-        return f"{self.margin:g}{effect.unit}"
+        margin = f"{self.margin:,.0f}" if self.margin >= 1000 else f"{self.margin:g}"
+        return f"{margin}{effect.unit}"
 
     def _at_the_margin(self, effect: Effect) -> str:
         """How far from the nearest margin an effect can still be, after two looks."""

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from actnorm.exercises import dead_relu, prelu_noise, zero_centering
+from actnorm.exercises import (
+    activation_shape,
+    dead_relu,
+    zero_centering,
+)
 
-CHAPTERS = (zero_centering, dead_relu, prelu_noise)
+CHAPTERS = (
+    zero_centering,
+    dead_relu,
+    activation_shape,
+)
 EXERCISES = {name: entry for chapter in CHAPTERS for name, entry in chapter.EXERCISES.items()}
 
 

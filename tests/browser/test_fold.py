@@ -75,3 +75,12 @@ def test_each_cell_still_opens_alone(reader, served):
     page.locator(f"{CODE} > summary").first.press("Enter")
     assert state(page) == ("false", 1)
     assert page.locator(f"{CODE} > summary").first.inner_text().strip() == "Hide code"
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_run_of_folded_cells_takes_one_line(wide, served, name):
+    page = wide.new_page()
+    page.goto(served + name, wait_until="domcontentloaded")
+    twice = ".tag_hide-input:not(:has(> .cell_output)) + .tag_hide-input"
+    assert page.locator(twice).count() == 0
+    page.close()

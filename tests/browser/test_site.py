@@ -1,5 +1,7 @@
 """What charts and single pages can do."""
 
+from pathlib import Path
+
 import altair as alt
 import pytest
 from visit import visit
@@ -8,6 +10,7 @@ from actnorm import evidence, explorables
 from actnorm.evidence import marks
 
 pytestmark = pytest.mark.browser
+ROOT = Path(__file__).resolve().parent.parent.parent
 EXPLORED = "chapters/zero-centering/sign-coherence.html"
 
 
@@ -17,6 +20,13 @@ def test_explorable_shows_a_picture_without_scripts(browser, served):
     page.goto(served + EXPLORED)
     assert page.locator(".explorable svg").first.bounding_box()["height"] > 100
     context.close()
+
+
+def test_all_that_is_cited_stands_among_the_references(wide, served):
+    page = visit(wide, served, "references.html").page
+    entries = (ROOT / "references.bib").read_text(encoding="utf-8").count("\n@") + 1
+    assert page.locator("#references li").count() == entries
+    page.close()
 
 
 ICON = '<link rel="icon" href="data:,">'  # a page without one asks for it when its address changes

@@ -128,6 +128,16 @@ def test_other_replicas_contradict_by_outcome_or_by_effect():
     assert others(rng.normal(1.3, 0.1, 32)).contradicts
 
 
+def test_what_no_seed_moves_is_compared_with_itself_on_every_seed():
+    still = replace(p, seedless=True)
+    assert others(then, still).words == "32 of 32 equal"
+    live = then.copy()
+    live[5] += 0.5
+    now = evidence.mean_effect(live)
+    assert evidence.compare(still, now, recorded, same=False, moves=EXACT).contradicts
+    assert others(then[:8], still).words == "not judged: 8 of 32 replicas"
+
+
 def test_holds_and_fails_contradict_however_little_the_effects_differ():
     near = part("greater", 1.0, replicas=32)
     noise = np.tile([-0.1, 0.1], 16)

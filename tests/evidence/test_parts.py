@@ -18,12 +18,13 @@ RULE = [
     ("greater", 0.2, (0.3, 0.5), "holds"),
     ("greater", 0.2, (0.1, 0.5), "undecided"),
     ("greater", 0.2, (0.2, 0.5), "undecided"),
-    ("greater", 0.2, (-0.1, 0.1), "fails: negligible"),
-    ("greater", 0.2, (-0.5, 0.1), "fails: negligible"),
+    ("greater", 0.2, (-0.1, 0.1), "fails: no effect shown"),
+    ("greater", 0.2, (-0.5, 0.1), "fails: no effect shown"),
     ("greater", 0.2, (-0.5, -0.3), "fails: reversed"),
     ("greater", 0.2, (-0.15, -0.1), "fails: reversed"),
-    ("greater", 0.2, (-0.07, -0.02), "fails: negligible"),
-    ("greater", 0.2, (0.02, 0.07), "fails: negligible"),
+    ("greater", 0.2, (-0.07, -0.02), "fails: far smaller than 0.2"),
+    ("greater", 0.2, (0.02, 0.07), "fails: far smaller than 0.2"),
+    ("greater", 0.2, (0.04, 0.08), "fails: smaller than 0.2"),
     ("equal", 0.2, (-0.1, 0.1), "holds"),
     ("equal", 0.2, (0.1, 0.3), "undecided"),
     ("equal", 0.2, (0.3, 0.5), "fails: different"),
@@ -39,10 +40,17 @@ def test_rule(kind, margin, ends, expected):
     assert part(kind, margin).outcome(effect(*ends)) == expected
 
 
-@pytest.mark.parametrize(("kind", "margin", "ends", "expected"), RULE[:13])
+@pytest.mark.parametrize(("kind", "margin", "ends", "expected"), RULE[:14])
 def test_rule_for_ratios_is_the_rule_on_logarithms(kind, margin, ends, expected):
     ratio = effect(*map(math.exp, ends), method="ratio")
-    assert part(kind, math.exp(margin)).outcome(ratio) == expected
+    factor = math.exp(margin)
+    expected = expected.replace(f"than {margin:g}", f"than {factor:g}")
+    assert part(kind, factor).outcome(ratio) == expected
+
+
+def test_a_large_margin_is_written_as_on_the_card():
+    factor = evidence.ratio_effect([15.0, 16.0, 17.0], [1.0, 1.0, 1.0])
+    assert part("greater", 65536).outcome(factor) == "fails: far smaller than 65,536×"
 
 
 def test_no_effect_is_not_yet_measured_and_no_margin_cannot_judge():

@@ -1,0 +1,47 @@
+"""The exercises of the chapter on the shape of an activation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from actnorm import activations, gaussian
+
+
+def _gain_of_leaky_relu(gain: Callable[[float], float]) -> bool:
+    for slope in (0.0, 0.1, 0.5, 1.0):
+        leaky = activations.activation("leaky_relu", slope=slope)
+        kept = gaussian.length_map(leaky, 1.0, gain(slope) ** 2)
+        if not math.isclose(kept, 1.0, rel_tol=1e-6):
+            return False
+    return True
+
+
+def _zero_of_swish(zero: Callable[[float], float]) -> bool:
+    swish = activations.activation("silu")
+    for beta in (0.5, 1.0, 3.0):
+        place = zero(beta)
+        if place >= 0 or abs(swish.gain(beta).slope(place)) > 1e-3 * beta:
+            return False
+    return True
+
+
+def _time_to_target(time: float) -> bool:
+    return math.isclose(time, 0.88, rel_tol=1e-3)
+
+
+EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "gain-of-leaky-relu": (
+        _gain_of_leaky_relu,
+        "half of the mean square passes whole, the other half times the slope squared",
+    ),
+    "zero-of-swish": (
+        _zero_of_swish,
+        "a steeper gate only shrinks the picture: every place is divided by beta",
+    ),
+    "time-to-target": (
+        _time_to_target,
+        "updates and the time of one multiply: the saving shrinks from a fifth to an eighth",
+    ),
+}

@@ -1,0 +1,67 @@
+"""The exercises of the chapter on normalization's tradeoffs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from actnorm import data, streams
+
+Swap = Callable[[Tensor, Tensor], Tensor]
+
+
+def _maps(replica: int) -> Tensor:
+    """The colors of a photograph's tile, ``(3, positions)``."""
+    tiles, _ = data.photographs("tuning")(streams.stream("split", replica, seed=1000)).train
+    return tiles[0].double().flatten(1)
+
+
+def _swap_statistics(swap: Swap) -> bool:
+    for replica in range(3):
+        content, style = _maps(replica), 2 - 3 * _maps(replica + 3)[:, :900]
+        for map_, other, new in zip(content, style, swap(content, style), strict=True):
+            line = torch.stack([map_, new])
+            if not math.isclose(new.mean(), other.mean(), rel_tol=1e-6):
+                return False
+            if not math.isclose(new.var(correction=0), other.var(correction=0), rel_tol=1e-6):
+                return False
+            if not torch.corrcoef(line)[0, 1] > 1 - 1e-9:
+                return False
+    return True
+
+
+def _cost_of_a_swap(cost: float) -> bool:
+    x = torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    return math.isclose(cost, ((0.5 + 0.5 * x) - (0.2 + 0.1 * x)).square().mean(), rel_tol=0.01)
+
+
+def _whiten_the_colors(whiten: Callable[[Tensor], Tensor]) -> bool:
+    for replica in range(3):
+        colors = _maps(replica)
+        new = whiten(colors)
+        lost = torch.linalg.matrix_rank(torch.cat([new, colors, torch.ones(1, len(colors.T))]))
+        if new.shape != colors.shape or new.mean(1).abs().max() > 1e-6 or lost > 4:
+            return False
+        if (torch.cov(new, correction=0) - torch.eye(3)).abs().max() > 1e-6:
+            return False
+    return True
+
+
+EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "swap-statistics": (
+        _swap_statistics,
+        "a map keeps its pattern and takes the other's mean and deviation, and nothing else",
+    ),
+    "cost-of-a-swap": (
+        _cost_of_a_swap,
+        "the square of the difference of means and that of the deviations add up",
+    ),
+    "whiten-the-colors": (
+        _whiten_the_colors,
+        "a linear map of the three colors can take out all of their first two moments at once",
+    ),
+}

@@ -1,0 +1,34 @@
+"""What the sliders of normalization's tradeoffs show, by the library."""
+
+import numpy as np
+from scipy.fft import dctn
+
+from actnorm import data
+
+
+def changes():
+    """Root mean square change of a whole swap, in gray levels: of colors, of frequencies."""
+    temple, flower = (data.picture(name).double().numpy() for name in ("china", "flower"))
+    turn = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+
+    def maps(image):
+        height, width = image.shape[1:]
+        blocks = np.einsum("kc,chw->khw", turn, image).reshape(3, height // 8, 8, width // 8, 8)
+        waves = dctn(blocks, axes=(2, 4), norm="ortho")
+        return waves.transpose(0, 2, 4, 1, 3).reshape(192, -1)
+
+    for flat in (lambda image: image.reshape(3, -1), maps):
+        both = [flat(temple), flat(flower)]
+        mean, spread = (np.subtract(*(f(m, axis=1) for m in both)) for f in (np.mean, np.std))
+        yield 255 * np.sqrt(np.mean(mean**2 + spread**2))
+
+
+COLORS, FREQUENCIES = changes()
+
+
+def swapped(share):
+    """What a share of each swap changes, in gray levels."""
+    return share * COLORS, share * FREQUENCIES
+
+
+LAWS = {"style": swapped}
