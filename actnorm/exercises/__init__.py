@@ -6,14 +6,20 @@ from typing import Any
 
 from actnorm.exercises import (
     activation_shape,
+    cross_domain,
     dead_relu,
+    normalization_tradeoffs,
+    prelu_noise,
     zero_centering,
 )
 
 CHAPTERS = (
     zero_centering,
     dead_relu,
+    prelu_noise,
     activation_shape,
+    normalization_tradeoffs,
+    cross_domain,
 )
 EXERCISES = {name: entry for chapter in CHAPTERS for name, entry in chapter.EXERCISES.items()}
 

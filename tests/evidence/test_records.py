@@ -27,6 +27,9 @@ def test_every_recorded_effect_and_verdict_follows_from_its_values():
 
 def _interval(method, values, level):
     """The same intervals by another route: scipy's test objects."""
+    if method == "median":
+        asked = stats.quantile_test(values["x"], p=0.5).confidence_interval(level)
+        return asked.low, asked.high
     if method == "ratio":
         sample = np.log(values["a"] / values["b"])
     else:
