@@ -11,8 +11,8 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXPLORED = "chapters/zero-centering/sign-coherence.html"
 PLAIN = {"genindex.html"}  # the theme's own page, which is not ours to mend
-# Bytes that a page may load of what all share, and of its own. One million is the aim: three pages with
-# many dots or pictures are above it still.
+# Bytes that a page may load of what all share, and of its own. One million is the aim: three
+# pages with many dots or pictures are above it still.
 SHARED, OWN = 2_500_000, 1_400_000
 CONTROL = "button.btn-fold-code"
 
