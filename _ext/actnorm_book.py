@@ -12,7 +12,7 @@ import lean
 import pandas as pd
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
-from drawings import draw_natively
+from drawings import draw_natively, share_letters
 from folds import exercises_ask, fold_together
 from outcomes import Margins, Outcomes
 from sphinx.application import Sphinx
@@ -152,7 +152,7 @@ def page_context(app: Sphinx, page: str, template: str, context: dict[str, Any],
         context["script_files"].append("_static/vega.js")
     if "tag_hide-input" in body:
         context["header_buttons"].insert(0, FOLD_CONTROL)
-    context["body"] = charts.with_pictures(body)
+    context["body"] = share_letters(lean.plain_code(charts.with_pictures(body)))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -23,6 +23,8 @@ CONTRAST = 4.5
 READABLE = 9  # px
 SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 POINT = 4 / 3  # px
+OUTLINE = re.compile(r'<path (d="[^"]*" transform="scale\(0\.015625\)") id="([^"]*)"/>')
+REFERENCE = re.compile(r'(<use\b[^>]*href="#)([^"]*)')
 POINTS = re.compile(r'(?:<use [^>]*( style="[^"]*")/>)(?:<use [^>]*\1/>)+')
 
 
@@ -45,6 +47,18 @@ def draw_natively(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         style = f'<style>html[data-theme="dark"]{{{night}}}</style>'
         parent = drawn[0].parent
         parent.insert(parent.index(drawn[0]), nodes.raw("", style, format="html"))
+
+
+def share_letters(body: str) -> str:
+    """Outline each letter once for all figures of a page, and not once for each."""
+    letters: dict[str, str] = {}
+    names = {name: letters.setdefault(outline, name) for outline, name in OUTLINE.findall(body)}
+    if not letters:
+        return body
+    body = OUTLINE.sub("", body).replace("<defs></defs>", "")
+    body = REFERENCE.sub(lambda use: use[1] + names.get(use[2], use[2]), body)
+    outlines = "".join(f'<path {outline} id="{name}"/>' for outline, name in letters.items())
+    return f'<svg class="an-letters" aria-hidden="true"><defs>{outlines}</defs></svg>{body}'
 
 
 def _together(points: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a page need not load: the icons that no page shows, and libraries where nothing uses them.
+"""What a page need not bring: icons that it does not show, libraries and marks without a use.
 
 The theme loads all icons of Font Awesome twice, as a script of 1.5 MB and as three fonts. What the
 pages show is some twenty of them, which the site serves as one small font. MathJax comes in parts,
@@ -30,6 +30,7 @@ LIBRARIES = {
     "mathjax": MATHEMATICS,
     "MathJax": MATHEMATICS,
 }
+PLAIN = re.compile(r'<span class="[npw]">([^<]*)</span>')
 ICONS = """\
 /* Icons of Font Awesome Free (https://fontawesome.com, CC BY 4.0; font: SIL OFL 1.1). */
 @font-face { font-family: "Font Awesome 6 Free"; font-weight: 900; font-display: block;
@@ -59,6 +60,11 @@ def drop_libraries(context: dict[str, Any]) -> None:
 def _is_used(file: Any, body: str) -> bool:
     name = f"{getattr(file, 'filename', file)} {getattr(file, 'attributes', {}).get('body', '')}"
     return all(use.search(body) for library, use in LIBRARIES.items() if library in name)
+
+
+def plain_code(body: str) -> str:
+    """Let names, punctuation and space, which are in the color of all code, stand without marks."""
+    return PLAIN.sub(r"\1", body)
 
 
 def draw_icons(app: Sphinx, error: Exception | None) -> None:

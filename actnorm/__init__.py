@@ -9,6 +9,7 @@ from actnorm import (
     figures,
     gaussian,
     gradients,
+    pictures,
     replicas,
     streams,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "median_effect",
     "page",
     "paired_effect",
+    "pictures",
     "probe",
     "proportion",
     "ratio_effect",

@@ -107,3 +107,14 @@ def test_points_that_look_alike_share_a_style():
     text = '<use x="1" style="a"/><use x="2" style="a"/><use x="3" style="b"/>'
     shared = '<g style="a"><use x="1"/><use x="2"/></g><use x="3" style="b"/>'
     assert drawings.POINTS.sub(drawings._together, text) == shared
+
+
+def test_letters_are_outlined_once_for_a_page():
+    letter = '<path d="M0 1L2 3z" transform="scale(0.015625)" id="{}"/>'
+    figure = '<svg><defs>{}</defs><use href="#{}"/><use x="1" href="#dot"/></svg>'
+    body = "".join(figure.format(letter.format(name), name) for name in ("f0-1", "f1-7"))
+    shared = drawings.share_letters(body)
+    assert shared.count("M0 1L2 3z") == 1
+    assert shared.count('<use href="#f0-1"/>') == 2
+    assert shared.count('<use x="1" href="#dot"/>') == 2
+    assert drawings.share_letters("<p>words</p>") == "<p>words</p>"

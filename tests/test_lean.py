@@ -30,3 +30,8 @@ def test_a_page_loads_what_its_body_uses(body, kept):
     lean.drop_libraries(context)
     assert {file.filename for file in context["css_files"]} == {"book.css", *kept}
     assert (settings in context["script_files"]) == ("mathjax/startup.js" in kept)
+
+
+def test_code_is_marked_only_where_it_has_a_color():
+    code = '<span class="n">x</span><span class="w"> </span><span class="o">=</span>'
+    assert lean.plain_code(code) == 'x <span class="o">=</span>'

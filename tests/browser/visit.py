@@ -40,7 +40,7 @@ class Visit:
 
     def check(self) -> None:
         """Assert that nothing went wrong, and that mathematics and charts are drawn."""
-        assert not self.wrong
+        assert self.wrong == []
         self.page.wait_for_function(DRAWN)
         assert self.page.evaluate(MOVED) == 0, "a chart takes more or less room than its picture"
         if 'class="math' in (HTML / self.name).read_text(encoding="utf-8"):
