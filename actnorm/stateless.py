@@ -110,7 +110,7 @@ def caller(
     ]
 
     def call(tensors: dict[str, Tensor], function: Callable, *args: Any) -> Any:
-        for name in tensors.keys() - homes.keys():
+        for name in [name for name in tensors if name not in homes]:  # old torch compiles this
             slot, key = place(model, name)
             homes[name] = [(slot, key, slot.get(key, _ABSENT))]
         before = [dict(slot) for _, slot in looked]

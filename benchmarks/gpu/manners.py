@@ -56,12 +56,11 @@ def left_alone(place: torch.device, device: torch.device) -> float:
 
 @contextmanager
 def default_device(device: torch.device) -> Iterator[None]:
-    before = torch.get_default_device()
     torch.set_default_device(device)
     try:
         yield
     finally:
-        torch.set_default_device(None if before == CPU else before)
+        torch.set_default_device(None)
 
 
 def under_a_default_device(device: torch.device) -> float:
