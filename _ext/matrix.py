@@ -31,7 +31,7 @@ TOOLS += ["vl-convert-python"]
 # Tests of what builds the site, which the ends have no need of.
 SITE = ["test_book", "test_colab", "test_drawings", "test_explorables", "test_folds", "test_lean"]
 SITE += ["test_words"]
-ENDS = ["zero-centering/sign-coherence", "zero-centering/two-streams"]  # the ends run these pages
+PAGES = sorted((ROOT / "chapters").glob("*/*.ipynb"))
 SHOWN = ["torch", "numpy", "pandas", "scipy"]
 
 
@@ -91,13 +91,13 @@ def locked(version: str) -> Path:
 
 
 def end(name: str, version: str, packages: list[str]) -> Path:
-    """Run the unit tests and two pages with other versions than the lock's."""
+    """Run the unit tests and every page with other versions than the lock's."""
     place = clone(name)
     python = environment(place / ".venv", pythons()[version], [*packages, *TOOLS])
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", place)
     skipped = [f"--ignore=tests/{name}.py" for name in SITE]
     run(python, "-m", "pytest", "tests", "-W", "default", *skipped, cwd=place)
-    for page in ENDS:
+    for page in (path.relative_to(ROOT / "chapters").with_suffix("").as_posix() for path in PAGES):
         run(python, "-c", f"from actnorm import pages; pages.run({page!r})", cwd=place)
     return python
 
