@@ -27,7 +27,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "matrix.json"
 COLAB = ROOT / "tests" / "colab.txt"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 TOOLS = ["hypothesis", "ipykernel", "mpmath", "nbclient", "nbformat", "packaging", "pytest"]
-TOOLS += ["vl-convert-python"]
+TOOLS += ["pyyaml", "vl-convert-python"]
 # Tests of what builds the site, which the ends have no need of.
 SITE = ["test_book", "test_colab", "test_drawings", "test_explorables", "test_folds", "test_lean"]
 SITE += ["test_words"]
