@@ -52,17 +52,20 @@ def claim_card(
     rows: Sequence[Row],
     *,
     page: str = "",
+    titles: Mapping[str, str] = MappingProxyType({}),
     history: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return a claim with its verdict and, folded, what each part asserts and how it is judged.
 
-    The parts of the reader's page come first, those of each other page are folded on their own.
+    The parts of the reader's page come first, those of each other page are folded on their own,
+    under its title.
     """
     pages = sorted({row.part.page for row in rows}, key=lambda name: name != page)
     folds = ""
     for name in pages:
         here = [row for row in rows if row.part.page == name]
-        where = "" if len(pages) == 1 else " on this page" if name == page else f" on {name}"
+        there = " on this page" if name == page else f" under “{titles.get(name, name)}”"
+        where = "" if len(pages) == 1 else there
         folds += (
             f"<details><summary>What is judged{escape(where)}, and how: {len(here)} parts"
             f"</summary>{_parts(here)}</details>"

@@ -20,7 +20,8 @@ class Claim:
     """A statement to test, in parts. Readers may make and judge their own.
 
     On the card of a claim that several pages judge, the parts of `page` come first. `setting` says
-    what that page was tested on, and what is compared, tuned and fixed there.
+    what that page was tested on, and what is compared, tuned and fixed there; `titles`, what every
+    page asks.
     """
 
     id: str
@@ -30,6 +31,7 @@ class Claim:
     sources: tuple[str, ...] = ()
     page: str = field(default="", compare=False)
     setting: Mapping[str, str] = field(default_factory=dict, compare=False)
+    titles: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
@@ -119,7 +121,7 @@ class Claim:
     def _repr_html_(self) -> str:
         rows = [cards.Row(part, self.recorded(part.name)) for part in self.parts]
         said = self.id, self.statement, self.verdict, rows
-        return cards.claim_card(*said, page=self.page, history=self.history)
+        return cards.claim_card(*said, page=self.page, titles=self.titles, history=self.history)
 
     def __str__(self) -> str:
         return f"Claim {self.id}: {self.statement} [{self.verdict}]"

@@ -99,9 +99,11 @@ def two_pages():
 
 
 def test_the_parts_of_the_page_come_first_and_the_others_are_folded():
-    claim = evidence.Claim("1", "S.", two_pages(), page="there")
+    titles = {"here": "Is it?", "there": "Was it?"}
+    claim = evidence.Claim("1", "S.", two_pages(), page="there", titles=titles)
     html = claim._repr_html_()
-    assert html.index("on this page, and how: 1 parts") < html.index("on here, and how: 1 parts")
+    other = html.index("under “Is it?”, and how: 1 parts")
+    assert html.index("on this page, and how: 1 parts") < other
     assert "scope, inside: it is deep" in text(html)
     assert "Metric. Holds above 0.2 (a reason); 8 replicas." in text(html)
     judged = claim.judge(near=evidence.mean_effect(np.linspace(0.5, 0.6, 8)))

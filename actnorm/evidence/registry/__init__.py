@@ -94,4 +94,5 @@ def claim(problem_id: str, page: str = "") -> Claim:
         raise ValueError(
             f"page must be one that judges {found.id}: {', '.join(sorted(judging))}, not {page!r}"
         )
-    return replace(found, page=page, setting=pages().get(page, {}))
+    titles = {name: entry["title"] for name, entry in pages().items()}
+    return replace(found, page=page, setting=pages().get(page, {}), titles=titles)
