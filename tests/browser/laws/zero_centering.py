@@ -78,7 +78,7 @@ def left_in_the_record(replica):
     """What two generators leave of the distance, against a discriminator with three layers."""
     record = evidence.records()["zero-centering/variance-decay"]
     judged = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "judged"}
-    calls = ([[arm, "discriminator", "adam", 3], {}] for arm in ("He", "N(0, 0.02²)"))
+    calls = ([[arm, "discriminator", "adam", 3], {"count": 32}] for arm in ("He", "N(0, 0.02²)"))
     return [judged[json.dumps(call, sort_keys=True)]["left"][int(replica)] for call in calls]
 
 
