@@ -55,6 +55,13 @@ def test_the_answer_comes_first(page):
     assert places == sorted(places)
 
 
+def test_the_answer_says_what_to_do_and_where_it_stops(page):
+    answer, advice = an.page(page[0]).entry["short"].split("\n\n")
+    assert answer.startswith("**")
+    assert advice.startswith("**Do:** ")
+    assert "**Where it stops:** " in advice
+
+
 def test_code_that_a_reader_may_skip_is_folded_here_and_in_colab(page):
     _, notebook = page
     for cell in code(notebook):
