@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_gaussian import REFERENCE
+from reference import REFERENCE
 from torch import nn
 
 from actnorm.activations import ACTIVATIONS, Activation, activation

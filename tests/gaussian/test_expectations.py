@@ -9,48 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import REFERENCE, erf_kernel, near
 from scipy.special import erf, ndtr, owens_t
 from scipy.stats import multivariate_normal
 
 from actnorm import gaussian
 from actnorm.activations import ACTIVATIONS, Activation, activation
-
-SELU = mp.mpf("1.0507009873554804934193349852946"), mp.mpf("1.6732632423543772848170429916717")
-
-
-def _elu(x, alpha=1):
-    return x if x > 0 else alpha * mp.expm1(x)
-
-
-# φ once more, in arbitrary precision: (name -> function)
-REFERENCE = {
-    "identity": lambda x: x,
-    "relu": lambda x: max(x, 0),
-    "leaky_relu": lambda x: x if x > 0 else mp.mpf(0.01) * x,
-    "prelu": lambda x: x if x > 0 else x / 4,
-    "elu": _elu,
-    "selu": lambda x: SELU[0] * _elu(x, SELU[1]),
-    "celu": _elu,
-    "gelu": lambda x: x * mp.ncdf(x),
-    "gelu_tanh": lambda x: (
-        x / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3)))
-    ),
-    "silu": lambda x: x / (1 + mp.exp(-x)),
-    "mish": lambda x: x * mp.tanh(mp.log1p(mp.exp(x))),
-    "softplus": lambda x: mp.log1p(mp.exp(x)),
-    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
-    "tanh": mp.tanh,
-    "erf": mp.erf,
-    "softsign": lambda x: x / (1 + abs(x)),
-    "hardtanh": lambda x: min(max(x, -1), 1),
-    "relu6": lambda x: min(max(x, 0), 6),
-    "hardsigmoid": lambda x: min(max(x + 3, 0), 6) / 6,
-    "hardswish": lambda x: x * min(max(x + 3, 0), 6) / 6,
-    "log_sigmoid": lambda x: -mp.log1p(mp.exp(-x)),
-    "softshrink": lambda x: mp.sign(x) * max(abs(x) - mp.mpf(0.5), 0),
-    "tanhshrink": lambda x: x - mp.tanh(x),
-    "squared_relu": lambda x: max(x, 0) ** 2,
-}
 
 
 def _reference(name, mean, std):
@@ -92,16 +56,6 @@ def _check_against_mpmath(name, mean, std):
     if found.variance < 1e-12 * found.mean**2 / 2:
         with pytest.raises(ValueError, match="need a variance above"):
             _ = found.skewness
-
-
-def near(value):
-    """The accuracy that the module states."""
-    return pytest.approx(value, rel=1e-9, abs=1e-12)
-
-
-def erf_kernel(c, std):
-    """E erf(u) erf(v) (Williams, 1997)."""
-    return 2 / math.pi * math.asin(2 * std**2 * c / (1 + 2 * std**2))
 
 
 def relu_kernel(c, std):
@@ -179,7 +133,11 @@ def test_a_jump_away_from_0_in_two_variables(c):
 
 
 members = st.sampled_from(list(REFERENCE))
+
+
 stds = st.floats(-3, 3).map(lambda power: 10**power)
+
+
 offsets = st.floats(-10, 10)
 
 
@@ -228,25 +186,6 @@ def test_even_and_mirrored_functions(std):
     assert sigmoid == pytest.approx(gaussian.mean_slope("tanh", std=std / 2) / 4, rel=1e-9)
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.sampled_from(["relu", "tanh", "gelu", "elu", "sigmoid"]), st.floats(-1.5, 2))
-def test_the_correlation_map_rises_to_1(name, power):
-    values = [gaussian.correlation_map(name, c, 10**power) for c in (0, 0.3, 0.8, 0.999, 1)]
-    assert values == sorted(values)
-    assert values[-1] == 1
-    assert values[0] >= -1e-12
-
-
-def test_deep_networks_follow_their_asymptotic_laws():
-    q, c, laws = 1.0, 0.0, {}  # tanh at gain 1, ReLU at its critical gain
-    for layer in range(2, 61):
-        q, c = gaussian.length_map("tanh", q, 1.0), gaussian.correlation_map("relu", c)
-        laws[layer] = 1 / q, (1 - c) ** -0.5
-    tanh, relu = ((laws[60][k] - laws[40][k]) / 20 for k in range(2))
-    assert tanh == pytest.approx(2, rel=0.05)  # q -> 1 / (2 l)
-    assert relu == pytest.approx(2**0.5 / (3 * math.pi), rel=0.05)  # 1 - c -> 9 pi^2 / (2 l^2)
-
-
 def test_a_readers_own_callable_in_torch_or_numpy():
     expected = gaussian.expectation("tanh", 0.3, 2.0)
     for f in (torch.tanh, np.tanh, torch.nn.Tanh(), lambda x: x.tanh()):
@@ -279,132 +218,6 @@ def test_a_point_mass():
     assert gaussian.mean_slope("tanh", 0.0, 0.0) == 1
     assert gaussian.expectation2("sigmoid", 0.3, 0.0) == 0.25
     assert gaussian.length_map("sigmoid", 0.0, 2.0, 0.1) == 0.6
-
-
-def test_selu_keeps_mean_0_and_variance_1():
-    moments = gaussian.moments("selu")
-    assert moments.mean == pytest.approx(0, abs=1e-12)
-    assert moments.variance == pytest.approx(1, rel=1e-12)
-    assert gaussian.fixed_point("selu", 1.0) == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    ("act", "weight_variance", "bias_variance", "q0", "expected"),
-    [
-        ("relu", 2.0, 0.0, 3.7, 3.7),
-        ("relu", 1.9, 0.0, 1.0, 0.0),
-        ("relu", 2.1, 0.0, 1.0, math.inf),
-        ("relu", 1.0, 0.25, 1.0, 0.5),
-        ("relu", 2.0, 0.1, 1.0, math.inf),
-        ("identity", 0.999, 0.001, 0.0, 1.0),
-        ("tanh", 1.0, 0.0, 1.0, 0.0),
-        ("tanh", 0.5, 0.0, 1.0, 0.0),
-        ("tanh", 2.0, 0.0, 0.0, 0.0),
-        ("tanh", 0.0, 0.3, 1.0, 0.3),
-        ("softplus", 2.0, 0.0, 1.0, math.inf),
-        ("hardtanh", 1.0, 0.0, 1.0, 0.0),
-        ("squared_relu", 1.0, 0.0, 0.6, 0.0),
-        ("squared_relu", 1.0, 0.0, 0.7, math.inf),
-        (np.tanh, 1.0, 0.0, 1.0, 0.0),
-        ("erf", 2.0, 0.0, 1.0, None),
-        ("erf", math.pi / 4 * 1.0001, 0.0, 1.0, None),
-        ("sigmoid", 50.0, 0.0, 1.0, None),
-    ],
-)
-def test_fixed_point(act, weight_variance, bias_variance, q0, expected):
-    q = gaussian.fixed_point(act, weight_variance, bias_variance, q0)
-    if expected is None:
-        after = gaussian.length_map(act, q, weight_variance, bias_variance)
-        assert after == pytest.approx(q, rel=1e-12)
-        if act == "erf":
-            again = weight_variance * erf_kernel(1.0, math.sqrt(q))
-            assert again == pytest.approx(q, rel=1e-9)
-            assert q > 1e-5
-    else:
-        assert q == pytest.approx(expected, rel=1e-9, abs=0)
-
-
-def test_a_fixed_point_below_the_start_and_near_criticality_is_the_first_met():
-    """tanh just above its critical gain: q* = ε/2 to first order, since V(q) = (1+ε)(q - 2q²)."""
-    assert gaussian.fixed_point("tanh", 1 + 1e-6) == pytest.approx(5e-7, rel=1e-5)
-
-
-def test_a_length_map_that_falls_is_followed_to_its_rest():
-    shelf = Activation("shelf", lambda x: torch.where(x.abs() < 1, 3.0, 0.0), (-1.0, 1.0))
-    q = gaussian.fixed_point(shelf, 1.0)
-    assert q == pytest.approx(9 * erf(1 / math.sqrt(2 * q)), rel=1e-9)
-
-
-def test_chi():
-    assert gaussian.chi("relu", 1.5) == pytest.approx(0.75)
-    assert gaussian.chi("relu", 3.0) == pytest.approx(1.5)
-    assert gaussian.chi("relu", 1.0, 0.3) == pytest.approx(0.5)
-    assert gaussian.chi("tanh", 0.25) == pytest.approx(0.25)
-    assert gaussian.chi("softplus", 2.0) == pytest.approx(1.0)
-    assert gaussian.chi("squared_relu", 1.0, q0=2.0) == math.inf
-    q = gaussian.fixed_point("erf", 2.0)
-    energy = 4 / math.pi / math.sqrt(1 + 4 * q)  # E erf'(√q z)²
-    assert gaussian.chi("erf", 2.0) == pytest.approx(2 * energy, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("act", "gain"),
-    [
-        ("tanh", 1.0),
-        ("identity", 1.0),
-        ("relu", math.sqrt(2)),
-        (activation("leaky_relu", slope=0.3), math.sqrt(2 / 1.09)),
-        ("erf", math.sqrt(math.pi) / 2),
-        (ACTIVATIONS["sigmoid"].shift(-0.5), 4.0),
-        (ACTIVATIONS["tanh"].gain(0.5), 2.0),
-        ("softplus", None),
-        ("log_sigmoid", None),
-        ("gelu", None),
-        ("softshrink", None),
-    ],
-)
-def test_critical_gain(act, gain):
-    found = gaussian.critical_gain(act)
-    assert found is None if gain is None else found == pytest.approx(gain, rel=1e-9)
-
-
-def test_a_gain_that_is_critical_only_at_infinite_length_is_none():
-    swollen = Activation("swollen", lambda x: x.relu() + x.relu() ** 2 / (1 + x**2))
-    assert gaussian.chi(swollen, 2.0) == pytest.approx(1)
-    assert gaussian.fixed_point(swollen, 2.0) == math.inf
-    assert gaussian.critical_gain(swollen) is None
-
-
-@pytest.mark.parametrize("name", ["sigmoid", "hardsigmoid"])
-def test_critical_gain_of_an_uncentred_activation_is_at_a_large_length(name):
-    gain = gaussian.critical_gain(name)
-    assert gaussian.fixed_point(name, gain**2) > 10
-    assert gaussian.chi(name, gain**2) == pytest.approx(1, rel=1e-9)
-    assert gaussian.chi(name, (0.99 * gain) ** 2) < 1 < gaussian.chi(name, (1.01 * gain) ** 2)
-
-
-@pytest.mark.parametrize("act", ["tanh", "erf", "elu", "gelu", "softshrink", "selu"])
-@pytest.mark.parametrize("q", [0.3, 1.0, 4.0])
-def test_critical_init_is_on_the_edge_of_chaos(act, q):
-    weight_variance, bias_variance = gaussian.critical_init(act, q)
-    assert bias_variance > 0
-    after = gaussian.length_map(act, q, weight_variance, bias_variance)
-    assert after == pytest.approx(q, rel=1e-12)
-    assert weight_variance * gaussian.slope_energy(act, std=math.sqrt(q)) == pytest.approx(1)
-    if act == "erf":
-        assert weight_variance == pytest.approx(math.pi / 4 * math.sqrt(1 + 4 * q), rel=1e-9)
-
-
-def test_critical_init_without_a_bias_and_without_an_answer():
-    for q in np.geomspace(0.01, 100, 9):
-        leaky = activation("leaky_relu", slope=0.3)
-        assert gaussian.critical_init(leaky, q) == (pytest.approx(2 / 1.09), 0)
-    assert gaussian.critical_init("softplus") is None
-    assert gaussian.critical_init("sigmoid", 40.0) is None
-    assert gaussian.critical_init("sigmoid", 50.0) is not None
-    assert gaussian.critical_init(Activation("flat", lambda x: 0 * x + 1)) is None
-    centred = ACTIVATIONS["softplus"].shift(-gaussian.expectation("softplus"))
-    assert gaussian.critical_init(centred)[1] > 0
 
 
 def _in_place(x):
