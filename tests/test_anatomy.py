@@ -56,7 +56,7 @@ def test_the_answer_comes_first(page):
 
 
 def test_the_answer_says_what_to_do_and_where_it_stops(page):
-    answer, advice = an.page(page[0]).entry["short"].split("\n\n")
+    answer, *_, advice = an.page(page[0]).entry["short"].split("\n\n")
     assert answer.startswith("**")
     assert advice.startswith("**Do:** ")
     assert "**Where it stops:** " in advice
