@@ -191,7 +191,8 @@ def _beside(part: Part, effect: Effect | None) -> str:
 
 
 def _history(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Earlier records of the parts: what they said, and what the next one said."""
+    """Earlier records of the parts that said something else than the next one."""
+    entries = [entry for entry in entries if _brief(entry["before"]) != _brief(entry["after"])]
     if not entries:
         return ""
     body = "".join(

@@ -1,6 +1,7 @@
 """Every page, opened once served, once on a phone and once from its folder."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_links_within_the_site_lead_somewhere(name):
     for link in {re.split("[#?]", link)[0] for link in links} - {""}:
         if not re.match(r"[a-z]+:|//", link) and name != "404.html":
             assert ((HTML / name).parent / link).exists(), link
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_object_is_printed_as_python_sees_it(name):
+    text = (HTML / name).read_text(encoding="utf-8")
+    printed = re.findall(r'<div class="output text_plain.*?</div>', text, re.DOTALL)
+    for output in (unescape(re.sub("<[^>]*>", "", each)) for each in printed):
+        assert not re.search(r" at 0x|\bText\(", output), output
 
 
 def test_faint_code_is_found(wide, served):

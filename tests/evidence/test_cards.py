@@ -167,7 +167,8 @@ def test_deviations_are_listed_with_both_effects():
     assert "near revision 1, 2026-01-02, abcdef1 0.500 [0.400, 0.600]" in shown
     assert "0.700 [0.400, 0.600] margin 0.200, 32 replicas" in shown
     assert "dropped" in shown
-    assert "Deviations" not in text(cards.claim_card("1", "S.", "holds", []))
+    same = [entry | {"after": size}]
+    assert "Deviations" not in text(cards.claim_card("1", "S.", "holds", [], history=same))
 
 
 def test_claims_know_the_history_of_their_own_parts(monkeypatch):
