@@ -68,9 +68,12 @@ class Page:
 
     def effect(self, part: str) -> Effect | None:
         """Return the recorded effect of one of the claim's parts, as it is judged, if there is one:
-        a page is rehearsed, and its parts are recorded first, without.
+        a page is rehearsed, and its parts are recorded first, without. Where the page judges other
+        claims too, a part that its own claim lacks is theirs.
         """
-        claim = evidence.claim(self.entry["claim"])
+        claims = [evidence.claim(self.entry["claim"]), *evidence.registry().values()]
+        judging = (c for c in claims for p in c.parts if (p.name, p.page) == (part, self.name))
+        claim = next(judging, claims[0])
         judge, found = claim.part(part), claim.recorded(part)
         return found and judge.judged(found)
 

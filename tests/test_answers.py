@@ -74,6 +74,18 @@ def test_a_sentence_tells_the_interval_that_judges():
     assert f"[{100 * told.low:.2f}, {100 * told.high:.2f}]" in page.say("{right_pairing:points}")
 
 
+def test_a_page_of_two_claims_tells_the_parts_of_both(monkeypatch):
+    told = {"3123798": an.mean_effect([0.4, 0.4]), "3128651": an.mean_effect([0.7, 0.7])}
+    monkeypatch.setattr(evidence.Claim, "recorded", lambda claim, _: told.get(claim.id))
+    page = an.page("dead-relu/smooth-cures")
+    assert page.say("{never_dies:~}, {keeps_learning:~}") == "0.400, 0.700"
+    with pytest.raises(ValueError, match="has no part 'no_such'"):
+        page.effect("no_such")
+    elsewhere = "coherence"  # of a claim that this page does not judge
+    with pytest.raises(ValueError, match="has no part 'coherence'"):
+        page.effect(elsewhere)
+
+
 def test_the_guess_hides_the_answer_until_it_is_asked_for(page):
     spec = page.guess(theory=17.0).spec
     assert [param["name"] for param in spec["params"]] == ["guess", "show"]

@@ -35,6 +35,22 @@ def _count_the_dead(count: Callable[[Tensor], int]) -> bool:
     return True
 
 
+def _elu_wakes(time: Callable[[float, float], float]) -> bool:
+    return all(
+        math.isclose(time(depth, pull), math.expm1(depth) / pull, rel_tol=1e-3)
+        for depth, pull in ((0.5, 1.0), (3.0, 0.2), (8.0, 4.0))
+    )
+
+
+def _leak_of_a_tenth(depth: float) -> bool:
+    return depth > 1 and math.isclose(math.expm1(depth), 10 * depth, rel_tol=1e-2)
+
+
+def _silu_turns(z: float) -> bool:
+    gate = 1 / (1 + math.exp(-z))
+    return -2 < z < 0 and abs(gate * (1 + z * (1 - gate))) < 1e-3
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dead-at-one-half": (
         _dead_at_one_half,
@@ -47,5 +63,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "count-the-dead": (
         _count_the_dead,
         "dead is a word about all inputs at once: one positive pre-activation is life",
+    ),
+    "elu-wakes": (
+        _elu_wakes,
+        "the time is the sum of one over the slope, and the sum of e^-z is an exponential too",
+    ),
+    "leak-of-a-tenth": (
+        _leak_of_a_tenth,
+        "there e^d - 1 and 10 d are the same time; for a leak of 0.01 they meet at 6.47",
+    ),
+    "silu-turns": (
+        _silu_turns,
+        "below it the gate closes faster than the input grows, as for GELU at -0.7518",
     ),
 }

@@ -14,4 +14,9 @@ def death(cosine, n, kappa):
     return born, math.atan(kappa) / math.pi
 
 
-LAWS = {"anatomy-of-death": death}
+def waking(depth, slope):
+    """Time until a unit wakes under a pull of one: with ELU, and with a leak."""
+    return math.expm1(depth), depth / slope
+
+
+LAWS = {"anatomy-of-death": death, "smooth-cures": waking}
