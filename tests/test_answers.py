@@ -118,8 +118,8 @@ def test_every_page_of_the_registry_can_be_shown():
         assert claim.setting == entry
         shown = an.page(name)
         assert str(shown.in_short()).startswith("> ")
-        judged = (part for other in evidence.registry().values() for part in other.parts)
-        parts = {part.name for part in [*claim.parts, *judged] if part.page == name}
+        judged = {p.name for c in evidence.registry().values() for p in c.parts if p.page == name}
+        parts = judged | {part.name for part in claim.parts}
         asked = set(re.findall(r"{(\w+)", "".join(entry["use"].values()))) - parts
         advice = shown.use_it(**dict.fromkeys(asked, 1.0))
         assert str(advice).startswith("> **Symptom.**")
