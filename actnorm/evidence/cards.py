@@ -201,7 +201,7 @@ def _beside(part: Part, effect: Effect | None) -> str:
     judged, says = part.judged(effect), part.beside(effect)
     return "".join(
         f"<br>{other.name} {marks.span(other.low, other.high)}:"
-        f" {'' if other.decides else 'would be '}{escape(says[other.name])}"
+        f" {'' if other.decides else 'would read '}{escape(says[other.name])}"
         for other in judged.beside
     )
 
