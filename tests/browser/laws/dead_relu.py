@@ -21,9 +21,9 @@ def waking(depth, slope):
 
 
 def normalized(shift, scale, doublings):
-    """A channel after BN: share active, chance of death, and the edges that no values pass."""
+    """A channel after BN: share active, chance of death, and how far below zero the edges lie."""
     ratio, n = shift / scale, 2**doublings
-    return ndtr(ratio), max(ndtr(-ratio) ** n, 1e-12), -math.sqrt(n - 1), -1 / math.sqrt(n - 1)
+    return ndtr(ratio), max(ndtr(-ratio) ** n, 1e-12), math.sqrt(n - 1), 1 / math.sqrt(n - 1)
 
 
 def around_a_shock(update):
