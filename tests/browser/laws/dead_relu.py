@@ -27,12 +27,12 @@ def normalized(shift, scale, doublings):
 
 
 def around_a_shock(update):
-    """Dead channels of both orders after a spike and after a shift, from the record."""
+    """Dead channels of both orders after a spike and after a drop, from the record."""
     record = evidence.records()["dead-relu/norm-order"]
     films = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "film"}
     calls = [
-        json.dumps([[order, shock, "digits", "plain"], {}], sort_keys=True)
-        for shock in ("spike", "shift")
+        json.dumps([[order, shock, "mnist1d", "plain"], {}], sort_keys=True)
+        for shock in ("spike", "drop")
         for order in ("BN-ReLU", "ReLU-BN")
     ]
     return [films[call][int(update) // 3] for call in calls]
