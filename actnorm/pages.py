@@ -66,7 +66,8 @@ def _apart(cell: Any) -> list[Any]:
     lines = cell.source.splitlines(keepends=True)
     asserts = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assert)]
     edges = {0, len(lines)} | {e for a in asserts for e in (a.lineno - 1, a.end_lineno)}
-    return [cell | {"source": "".join(lines[a:b])} for a, b in pairwise(sorted(edges))] or [cell]
+    pieces = ["".join(lines[a:b]) for a, b in pairwise(sorted(edges))] or [cell.source]
+    return [type(cell)(cell | {"source": piece, "outputs": []}) for piece in pieces]
 
 
 def _errors(notebook: Any) -> list[dict[str, Any]]:
