@@ -61,12 +61,15 @@ def run(page: str, *, forgiving: bool = False, **variables: str) -> tuple[Any, f
 
 def _apart(cell: Any) -> list[Any]:
     """Return a cell cut at its asserts, so that one that fails keeps no other line from running."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
     if cell.cell_type != "code":
         return [cell]
-    lines = cell.source.splitlines(keepends=True)
-    asserts = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assert)]
+    source = TransformerManager().transform_cell(cell.source)  # without IPython's own syntax
+    lines = source.splitlines(keepends=True)
+    asserts = [node for node in ast.parse(source).body if isinstance(node, ast.Assert)]
     edges = {0, len(lines)} | {e for a in asserts for e in (a.lineno - 1, a.end_lineno)}
-    pieces = ["".join(lines[a:b]) for a, b in pairwise(sorted(edges))] or [cell.source]
+    pieces = ["".join(lines[a:b]) for a, b in pairwise(sorted(edges))] or [source]
     return [type(cell)(cell | {"source": piece, "outputs": []}) for piece in pieces]
 
 
