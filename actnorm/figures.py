@@ -185,7 +185,7 @@ def _name(ax: Axes, points: Mapping[str, tuple[tuple[float, float], str]], first
     lines = np.concatenate([_along(ax.transData.transform(x.get_xydata())) for x in ax.lines])
     frame, names = ax.get_window_extent(), []
     for name, (at, color) in points.items():
-        tried = []
+        tried = {}
         for side in (first, -first):
             for across, align in {0: "center", 8: "left", -8: "right"}.items():
                 look = {"ha": align, "va": "bottom" if side > 0 else "top"}
@@ -196,12 +196,11 @@ def _name(ax: Axes, points: Mapping[str, tuple[tuple[float, float], str]], first
                 covered = box.count_contains(lines) + 100 * box.count_overlaps(names)
                 out = sum(max(0, d) for d in (frame.x0 - box.x0, box.x1 - frame.x1))
                 out += sum(max(0, d) for d in (frame.y0 - box.y0, box.y1 - frame.y1))
-                tried.append((covered + out, len(tried), text, box))
-        _, chosen, _, box = min(tried, key=lambda trial: trial[:2])
-        names.append(box)
-        for _, k, text, _ in tried:
-            if k != chosen:
-                text.remove()
+                tried[text] = covered + out
+        chosen = min(tried, key=tried.get)
+        names.append(chosen.get_window_extent())
+        for text in tried.keys() - {chosen}:
+            text.remove()
 
 
 def _along(vertices: np.ndarray) -> np.ndarray:
