@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -179,24 +180,25 @@ def isolation(
 def _name(ax: Axes, points: Mapping[str, tuple[tuple[float, float], str]], first: int) -> None:
     """Write each point's name where it covers the least of lines and of other names.
 
-    Tried are above and below, ``first`` the side where no line should be, then the four corners.
+    Tried are above and below, ``first`` the side where no line should be, in the middle and at
+    both corners, close and then farther away.
     """
     ax.figure.draw_without_rendering()
     lines = np.concatenate([_along(ax.transData.transform(x.get_xydata())) for x in ax.lines])
     frame, names = ax.get_window_extent(), []
     for name, (at, color) in points.items():
         tried = {}
-        for side in (first, -first):
-            for across, align in {0: "center", 8: "left", -8: "right"}.items():
-                look = {"ha": align, "va": "bottom" if side > 0 else "top"}
-                offset = across, side * (9 if across == 0 else 4)
-                where = {"xytext": offset, "textcoords": "offset points"}
-                text = ax.annotate(name, at, **where, **look, color=color, size=9)
-                box = text.get_window_extent()
-                covered = box.count_contains(lines) + 100 * box.count_overlaps(names)
-                out = sum(max(0, d) for d in (frame.x0 - box.x0, box.x1 - frame.x1))
-                out += sum(max(0, d) for d in (frame.y0 - box.y0, box.y1 - frame.y1))
-                tried[text] = covered + out
+        for far, side, across in product((0, 14), (first, -first), (0, 8, -8)):
+            align = {0: "center", 8: "left", -8: "right"}[across]
+            look = {"ha": align, "va": "bottom" if side > 0 else "top"}
+            offset = across, side * (far + (4 if across else 9))
+            where = {"xytext": offset, "textcoords": "offset points"}
+            text = ax.annotate(name, at, **where, **look, color=color, size=9)
+            box = text.get_window_extent()
+            covered = box.count_contains(lines) + 100 * box.count_overlaps(names)
+            out = sum(max(0, d) for d in (frame.x0 - box.x0, box.x1 - frame.x1))
+            out += sum(max(0, d) for d in (frame.y0 - box.y0, box.y1 - frame.y1))
+            tried[text] = covered + out + far / 4
         chosen = min(tried, key=tried.get)
         names.append(chosen.get_window_extent())
         for text in tried.keys() - {chosen}:
