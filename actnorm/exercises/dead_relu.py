@@ -51,6 +51,19 @@ def _silu_turns(z: float) -> bool:
     return -2 < z < 0 and abs(gate * (1 + z * (1 - gate))) < 1e-3
 
 
+def _silent_scorer(silence: Callable[[int, int], float]) -> bool:
+    """The lowest Q of Q + K numbers that are alike, chosen one after the other."""
+    for queries, keys in ((1, 1), (1, 5), (3, 2), (4, 4)):
+        exact = math.prod((i + 1) / (i + 1 + keys) for i in range(queries))
+        if not math.isclose(silence(queries, keys), exact, rel_tol=1e-6):
+            return False
+    return True
+
+
+def _inactive_on_a_tenth(bias: float) -> bool:
+    return math.isclose(ndtr(-bias), 0.1, rel_tol=1e-2)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dead-at-one-half": (
         _dead_at_one_half,
@@ -75,5 +88,13 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "silu-turns": (
         _silu_turns,
         "below it the gate closes faster than the input grows, as for GELU at -0.7518",
+    ),
+    "silent-scorer": (
+        _silent_scorer,
+        "pairs share their queries and keys: order what is read in queries and minus that in keys",
+    ),
+    "inactive-on-a-tenth": (
+        _inactive_on_a_tenth,
+        "the pre-activation is normal with the bias as its mean: which mean leaves a tenth below 0",
     ),
 }
