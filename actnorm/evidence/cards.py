@@ -89,8 +89,8 @@ def judgement_table(
     """Return the parts of a page, in this run and as recorded.
 
     Open are those that decide the verdict and whatever contradicts the record; the others are
-    folded, and those of other pages on their own. ``setting`` says what was tested on, and what is
-    scientific, nuisance and fixed.
+    folded, and those of other pages on their own. ``setting`` says what is scientific, nuisance
+    and fixed.
     """
     first = [row for row in rows if row.part.role == "core" or row.part.regime or row.contradicts]
     rest = [row for row in rows if row not in first]
@@ -201,7 +201,7 @@ def _beside(part: Part, effect: Effect | None) -> str:
     judged, says = part.judged(effect), part.beside(effect)
     return "".join(
         f"<br>{other.name} {marks.span(other.low, other.high)}:"
-        f" {'' if other.decides else 'would be '}{escape(says[other.name])}"
+        f" {'' if other.decides else 'would read '}{escape(says[other.name])}"
         for other in judged.beside
     )
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from scipy.special import ndtr
 from torch import Tensor
@@ -60,8 +61,31 @@ def _silent_scorer(silence: Callable[[int, int], float]) -> bool:
     return True
 
 
+def _dead_after_bn(dead: Callable[[np.ndarray, float, float], bool]) -> bool:
+    z = np.random.default_rng(0).exponential(size=200)
+    z = (z - z.mean()) / z.std()
+    cases = [(gamma, beta) for gamma in (2.0, 0.5, -0.5) for beta in (-20.0, -0.7, -0.4, 0.0, 1.0)]
+    return all(
+        bool(dead(z, gamma, beta)) == all(gamma * x + beta <= 0 for x in z.tolist())
+        for gamma, beta in cases
+    )
+
+
+def _farthest_of_n(farthest: Callable[[int], float]) -> bool:
+    for n in (2, 3, 10, 1000):
+        lone = np.zeros(n)
+        lone[0] = 1.0
+        if not math.isclose(farthest(n), (1 - lone.mean()) / lone.std(), rel_tol=1e-6):
+            return False
+    return True
+
+
 def _inactive_on_a_tenth(bias: float) -> bool:
     return math.isclose(ndtr(-bias), 0.1, rel_tol=1e-2)
+
+
+def _one_in_a_hundred(ratio: float) -> bool:
+    return math.isclose(ndtr(ratio), 0.01, rel_tol=0.03)
 
 
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -88,6 +112,18 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "silu-turns": (
         _silu_turns,
         "below it the gate closes faster than the input grows, as for GELU at -0.7518",
+    ),
+    "dead-after-bn": (
+        _dead_after_bn,
+        "where the scale is negative it is the smallest value that decides",
+    ),
+    "farthest-of-n": (
+        _farthest_of_n,
+        "one value far out and all others alike: no set of n numbers has one further out",
+    ),
+    "one-in-a-hundred": (
+        _one_in_a_hundred,
+        "a shift of two and a third scales below zero leaves one value in a hundred",
     ),
     "silent-scorer": (
         _silent_scorer,

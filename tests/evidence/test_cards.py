@@ -164,7 +164,7 @@ def test_the_judgement_says_what_is_compared_tuned_and_fixed():
 def test_intervals_beside_say_what_they_would():
     x = 0.5 + np.linspace(-0.2, 0.2, 8)
     e = evidence.mean_effect(x, overlap=1.0)
-    assert re.search(r"Nadeau–Bengio \[.*\]: would be undecided", judged_row(e, e))
+    assert re.search(r"Nadeau–Bengio \[.*\]: would read undecided", judged_row(e, e))
     skewed = evidence.mean_effect(np.random.default_rng(3).lognormal(0, 1.2, 32))
     assert re.search(r"bootstrap-t \[.*\]: holds", judged_row(skewed, skewed))
 

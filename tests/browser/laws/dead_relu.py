@@ -1,11 +1,12 @@
 """What the sliders of dead ReLU show, by the library."""
 
+import json
 import math
 
 import numpy as np
 from scipy.special import ndtr
 
-from actnorm import gaussian
+from actnorm import evidence, gaussian
 
 
 def death(cosine, n, kappa):
@@ -35,4 +36,27 @@ def scorer(bias, keys):
     return ndtr(-bias), silent, (one - 2 * half + none) / (one - half)
 
 
-LAWS = {"anatomy-of-death": death, "smooth-cures": waking, "attention-scorer": scorer}
+def normalized(shift, scale, doublings):
+    """A channel after BN: share active, chance of death, and how far below zero the edges lie."""
+    ratio, n = shift / scale, 2**doublings
+    return ndtr(ratio), max(ndtr(-ratio) ** n, 1e-12), math.sqrt(n - 1), 1 / math.sqrt(n - 1)
+
+
+def around_a_shock(update):
+    """Dead channels of both orders after a spike and after a drop, from the record."""
+    record = evidence.records()["dead-relu/norm-order"]
+    films = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "film"}
+    calls = [
+        json.dumps([[order, shock, "mnist1d", "plain"], {}], sort_keys=True)
+        for shock in ("spike", "drop")
+        for order in ("BN-ReLU", "ReLU-BN")
+    ]
+    return [films[call][int(update) // 3] for call in calls]
+
+
+LAWS = {
+    "anatomy-of-death": death,
+    "smooth-cures": waking,
+    "norm-order": (normalized, around_a_shock),
+    "attention-scorer": scorer,
+}
