@@ -52,6 +52,15 @@ def _silu_turns(z: float) -> bool:
     return -2 < z < 0 and abs(gate * (1 + z * (1 - gate))) < 1e-3
 
 
+def _silent_scorer(silence: Callable[[int, int], float]) -> bool:
+    """The lowest Q of Q + K numbers that are alike, chosen one after the other."""
+    for queries, keys in ((1, 1), (1, 5), (3, 2), (4, 4)):
+        exact = math.prod((i + 1) / (i + 1 + keys) for i in range(queries))
+        if not math.isclose(silence(queries, keys), exact, rel_tol=1e-6):
+            return False
+    return True
+
+
 def _dead_after_bn(dead: Callable[[np.ndarray, float, float], bool]) -> bool:
     z = np.random.default_rng(0).exponential(size=200)
     z = (z - z.mean()) / z.std()
@@ -69,6 +78,10 @@ def _farthest_of_n(farthest: Callable[[int], float]) -> bool:
         if not math.isclose(farthest(n), (1 - lone.mean()) / lone.std(), rel_tol=1e-6):
             return False
     return True
+
+
+def _inactive_on_a_tenth(bias: float) -> bool:
+    return math.isclose(ndtr(-bias), 0.1, rel_tol=1e-2)
 
 
 def _one_in_a_hundred(ratio: float) -> bool:
@@ -111,5 +124,13 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "one-in-a-hundred": (
         _one_in_a_hundred,
         "a shift of two and a third scales below zero leaves one value in a hundred",
+    ),
+    "silent-scorer": (
+        _silent_scorer,
+        "pairs share their queries and keys: order what is read in queries and minus that in keys",
+    ),
+    "inactive-on-a-tenth": (
+        _inactive_on_a_tenth,
+        "the pre-activation is normal with the bias as its mean: which mean leaves a tenth below 0",
     ),
 }

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 from scipy.special import ndtr
 
 from actnorm import evidence, gaussian
@@ -18,6 +19,21 @@ def death(cosine, n, kappa):
 def waking(depth, slope):
     """Time until a unit wakes under a pull of one: with ELU, and with a leak."""
     return math.expm1(depth), depth / slope
+
+
+def scorer(bias, keys):
+    """Inactive on a pair, silent on a query of so many keys, and the share of interaction."""
+    s = np.linspace(-20, 20, 80_001)  # what the query shares, times the root of two
+    density = np.exp(-(s**2) / 2) / math.sqrt(2 * math.pi) * 0.0005
+    silent = density @ ndtr(-bias * math.sqrt(2) - s) ** keys
+
+    def relu(mean, variance):
+        t = mean / math.sqrt(variance)
+        return math.sqrt(variance) * (t * ndtr(t) + np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi))
+
+    none, half = relu(bias, 1.0) ** 2, density @ relu(bias + s / math.sqrt(2), 0.5) ** 2
+    one = (1 + bias**2) * ndtr(bias) + bias * math.exp(-(bias**2) / 2) / math.sqrt(2 * math.pi)
+    return ndtr(-bias), silent, (one - 2 * half + none) / (one - half)
 
 
 def normalized(shift, scale, doublings):
@@ -42,4 +58,5 @@ LAWS = {
     "anatomy-of-death": death,
     "smooth-cures": waking,
     "norm-order": (normalized, around_a_shock),
+    "attention-scorer": scorer,
 }
