@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from scipy import stats
 from scipy.special import ndtr
 from torch import Tensor
 
@@ -51,6 +52,28 @@ def _silu_turns(z: float) -> bool:
     return -2 < z < 0 and abs(gate * (1 + z * (1 - gate))) < 1e-3
 
 
+def _gradient_of_the_leak(gradient: Callable[[Tensor, Tensor], Any]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        z, delta = torch.randn(2, 40, generator=generator, dtype=torch.float64)
+        slope = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
+        out = torch.nn.functional.prelu(z, slope[None])
+        (exact,) = torch.autograd.grad(out, slope, delta)
+        if not math.isclose(float(gradient(z, delta)), exact.item(), rel_tol=1e-6):
+            return False
+    return True
+
+
+def _two_classes(share: Callable[[int], float]) -> bool:
+    return all(
+        math.isclose(share(n), stats.t.sf((n - 1) ** -0.5, 1), rel_tol=1e-6) for n in (2, 3, 10, 64)
+    )
+
+
+def _faded_leak(squared: float) -> bool:
+    return math.isclose(squared, 15 / 16, rel_tol=1e-3)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dead-at-one-half": (
         _dead_at_one_half,
@@ -75,5 +98,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "silu-turns": (
         _silu_turns,
         "below it the gate closes faster than the input grows, as for GELU at -0.7518",
+    ),
+    "gradient-of-the-leak": (
+        _gradient_of_the_leak,
+        "where an input is positive the output does not know the slope",
+    ),
+    "two-classes": (
+        _two_classes,
+        "the error is the sum of all N, and a unit counts for more in it the fewer they are",
+    ),
+    "faded-leak": (
+        _faded_leak,
+        "what the squared slope loses, the outgoing weights lose too: a sixteenth",
     ),
 }
