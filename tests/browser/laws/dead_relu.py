@@ -23,7 +23,9 @@ def waking(depth, slope):
 def learned(slope, dead):
     """The slope, and the share of dead units whose slope a first step raises (10 classes)."""
     offset = 25 * slope**2 * dead / 64
-    turned = offset / (offset + 0.03) / dead  # the squared sine; Student's law with 9 degrees
+    turned = (
+        offset / (offset + 0.01 + (64 - dead) / 400) / dead
+    )  # the squared sine; Student's law with 9 degrees
     return slope, stats.t.sf(math.sqrt(9 * turned / (1 - turned)), 9)
 
 
