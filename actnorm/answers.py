@@ -102,7 +102,7 @@ class Page:
             Numbers that no part records and the page computes, under the names that the advice
             has for them.
         """
-        use = self.entry["use"]
+        use, tested = self.entry["use"], self.entry["use"]["tested"].rstrip(".")
         asked = {name for text in use.values() for name in re.findall(r"{(\w+)", text)}
         if unasked := sorted(values.keys() - asked):
             raise ValueError(f"the advice of page {self.name} has no {', '.join(unasked)}")
@@ -112,7 +112,7 @@ class Page:
             f"**Threshold.** {use['threshold']}",
             f"**Do.** {use['do']}",
             f"**Expect.** {use['expect']}",
-            f"**Tested on.** {use['tested']}",
+            f"**Tested on.** {tested[:1].upper()}{tested[1:]}.",
         ]
         told = [self.say(text, **values) for text in said[2:]]
         return Words(_quoted("\n\n".join([*said[:2], *told])))

@@ -21,11 +21,6 @@ class Descent:
     eigenvalues: Tensor
     energy: Tensor
 
-    @property
-    def condition_number(self) -> float:
-        """Largest over smallest eigenvalue that is not zero."""
-        return float(self.eigenvalues[0] / self.eigenvalues[-1])
-
     def excess(self, steps: float | Tensor) -> Tensor:
         """Return the excess loss after so many steps of size 1 / largest eigenvalue, from 1.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import product
 from types import MappingProxyType
 from typing import Any
 
@@ -158,6 +159,7 @@ def isolation(
     if better not in ("low", "high"):
         raise ValueError(f"better must be low or high, not {better!r}")
     log_axes(ax, "x")
+    rings = {}
     for row, (name, curve) in enumerate(curves.items()):
         color = colors.get(name, PALETTE[row % len(PALETTE)])
         means = np.mean(curve["values"], axis=1)
@@ -165,21 +167,49 @@ def isolation(
         areas = 120 * np.asarray(curve["wins"])
         ax.scatter(curve["rates"], means, s=areas, color=color, linewidths=0, zorder=2)
         best = list(curve["rates"]).index(curve["rate"])
-        at = curve["rate"], means[best]
-        ax.scatter(*at, s=150, facecolors="none", edgecolors=color, linewidths=1.4, zorder=3)
-        ax.annotate(
-            name,
-            at,
-            xytext=(0, -11 if better == "low" else 9),
-            color=color,
-            size=9,
-            textcoords="offset points",
-            ha="center",
-            va="top" if better == "low" else "bottom",
+        rings[name] = (curve["rate"], means[best]), color
+        ax.scatter(
+            *rings[name][0], s=150, facecolors="none", edgecolors=color, linewidths=1.4, zorder=3
         )
     ax.set(xlabel="learning rate", ylabel=ylabel)
     ax.margins(y=0.18)
+    _name(ax, rings, first=-1 if better == "low" else 1)
     return ax
+
+
+def _name(ax: Axes, points: Mapping[str, tuple[tuple[float, float], str]], first: int) -> None:
+    """Write each point's name where it covers the least of lines and of other names.
+
+    Tried are above and below, ``first`` the side where no line should be, in the middle and at
+    both corners, close and then farther away.
+    """
+    ax.figure.draw_without_rendering()
+    lines = np.concatenate([_along(ax.transData.transform(x.get_xydata())) for x in ax.lines])
+    frame, names = ax.get_window_extent(), []
+    for name, (at, color) in points.items():
+        tried = {}
+        for far, side, across in product((0, 14), (first, -first), (0, 8, -8)):
+            align = {0: "center", 8: "left", -8: "right"}[across]
+            look = {"ha": align, "va": "bottom" if side > 0 else "top"}
+            offset = across, side * (far + (4 if across else 9))
+            where = {"xytext": offset, "textcoords": "offset points"}
+            text = ax.annotate(name, at, **where, **look, color=color, size=9)
+            box = text.get_window_extent()
+            covered = box.count_contains(lines) + 100 * box.count_overlaps(names)
+            out = sum(max(0, d) for d in (frame.x0 - box.x0, box.x1 - frame.x1))
+            out += sum(max(0, d) for d in (frame.y0 - box.y0, box.y1 - frame.y1))
+            tried[text] = covered + out + far / 4
+        chosen = min(tried, key=tried.get)
+        names.append(chosen.get_window_extent())
+        for text in tried.keys() - {chosen}:
+            text.remove()
+
+
+def _along(vertices: np.ndarray) -> np.ndarray:
+    """Points a pixel or two apart along a line, (points, 2)."""
+    steps = np.arange(len(vertices))
+    fine = np.linspace(0, steps[-1], 1 + 60 * int(steps[-1]))
+    return np.stack([np.interp(fine, steps, column) for column in vertices.T], axis=1)
 
 
 def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) -> Axes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,8 @@ def run(page: str, *, forgiving: bool = False, **variables: str) -> tuple[Any, f
     if not path.exists():
         sys.exit(f"no notebook {path} here; run this in the book's folder")
     notebook = nbformat.read(path, as_version=4)
+    if forgiving:
+        notebook.cells = [piece for cell in notebook.cells for piece in _apart(cell)]
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}  # a second only waits
     start = time.perf_counter()
     with _set(**threads, **variables):
@@ -53,6 +57,20 @@ def run(page: str, *, forgiving: bool = False, **variables: str) -> tuple[Any, f
         if error["ename"] != "AssertionError":
             sys.exit("\n".join(error["traceback"]))
     return notebook, time.perf_counter() - start
+
+
+def _apart(cell: Any) -> list[Any]:
+    """Return a cell cut at its asserts, so that one that fails keeps no other line from running."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    if cell.cell_type != "code":
+        return [cell]
+    source = TransformerManager().transform_cell(cell.source)  # without IPython's own syntax
+    lines = source.splitlines(keepends=True)
+    asserts = [node for node in ast.parse(source).body if isinstance(node, ast.Assert)]
+    edges = {0, len(lines)} | {e for a in asserts for e in (a.lineno - 1, a.end_lineno)}
+    pieces = ["".join(lines[a:b]) for a, b in pairwise(sorted(edges))] or [source]
+    return [type(cell)(cell | {"source": piece, "outputs": []}) for piece in pieces]
 
 
 def _errors(notebook: Any) -> list[dict[str, Any]]:

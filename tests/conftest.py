@@ -1,4 +1,4 @@
-"""Property tests draw the same examples everywhere, however slow the machine."""
+"""Every test draws the same numbers everywhere: alone or after others, however slow the machine."""
 
 import pytest
 import torch
@@ -6,6 +6,12 @@ from hypothesis import settings
 
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Let what a test draws not depend on the tests that ran before it in its process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture

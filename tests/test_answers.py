@@ -123,6 +123,7 @@ def test_every_page_of_the_registry_can_be_shown():
         asked = set(re.findall(r"{(\w+)", "".join(entry["use"].values()))) - parts
         advice = shown.use_it(**dict.fromkeys(asked, 1.0))
         assert str(advice).startswith("> **Symptom.**")
+        assert re.search(r"\*\*Tested on\.\*\* [A-Z0-9][^\n]*[^.]\.$", str(advice))
         assert shown.guess().spec["params"][0]["name"] == "guess"
         said = [shown.in_short(), advice, *([shown.stands()] if "stands" in entry else [])]
         assert evidence.NOT_MEASURED not in " ".join(map(str, said))

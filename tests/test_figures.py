@@ -73,6 +73,23 @@ def test_isolation_marks_the_chosen_rate_of_each_arm():
         figures.isolation({}, ax=ax, ylabel="updates", better="up")
 
 
+def test_names_of_arms_cover_no_other_name_and_where_there_is_room_no_line():
+    rates, wins = [0.1, 0.2, 0.4], [0, 1, 0]
+    ends = {"slow": [9, 5, 9], "slow, flipped": [8, 4.8, 8], "quick": [7, 3, 8], "best": [9, 1, 9]}
+    curves = {
+        name: {"rates": rates, "wins": wins, "rate": 0.2, "values": [[v] for v in values]}
+        for name, values in ends.items()
+    }
+    _, ax = figures.panels()
+    figures.isolation(curves, ax=ax, ylabel="updates")
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert [text.get_text() for text in ax.texts] == list(ends)
+    assert all(box.count_overlaps(boxes) == 1 for box in boxes)  # itself
+    for line in ax.lines:
+        path = line.get_path().transformed(ax.transData)
+        assert not path.intersects_bbox(boxes[-1], filled=False)
+
+
 def test_sensitivity_draws_a_margin_of_0():
     part = evidence.Part("more", "One is more.", kind="greater", margin=0.0)
     _, ax = figures.panels()

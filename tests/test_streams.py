@@ -202,6 +202,22 @@ def test_signals_come_in_equal_classes(examples):
         data.mnist1d(examples)
 
 
+def test_mixtures_are_clusters_off_center_and_fresh_for_every_replica():
+    first, other = (data.mixtures()(streams.stream("split", r, seed=1000)) for r in (0, 1))
+    assert [len(y) for _, y in (first.train, first.validation, first.test)] == [800, 200, 200]
+    cut = first.train, first.validation, first.test
+    x, y = (torch.cat(parts) for parts in zip(*cut, strict=True))
+    assert x.shape == (1200, 64)
+    assert sorted(set(y.tolist())) == list(range(10))
+    assert x.mean() == pytest.approx(0.5, abs=0.03)
+    assert x.std() == pytest.approx((1 / 12 + 0.4**2) ** 0.5, abs=0.02)
+    near = torch.cdist(x, x).fill_diagonal_(torch.inf).argmin(1)
+    assert (y[near] == y).double().mean() > 0.8  # a tenth by chance
+    assert not torch.isclose(first.train[0][:, None], other.train[0]).all(-1).any()
+    again = data.mixtures()(streams.stream("split", 0, seed=1000))
+    assert torch.equal(first.train[0], again.train[0])
+
+
 def test_what_was_asked_for_is_remembered(monkeypatch):
     monkeypatch.setattr(streams, "ASKED", set())
     streams.replicas(32, first=1024)

@@ -3,7 +3,7 @@
 from actnorm.data.genes import lac_induction
 from actnorm.data.images import digits
 from actnorm.data.photographs import photographs, picture
-from actnorm.data.signals import mnist1d
+from actnorm.data.signals import mixtures, mnist1d
 from actnorm.data.splits import Draw, Part, Split
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Split",
     "digits",
     "lac_induction",
+    "mixtures",
     "mnist1d",
     "photographs",
     "picture",

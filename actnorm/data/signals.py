@@ -46,6 +46,27 @@ def mnist1d(examples: int = 1200) -> Draw:
     return draw
 
 
+def mixtures() -> Draw:
+    """Return a draw of 30 Gaussian clusters in 10 classes, off center like ink.
+
+    Each replica draws its own centers, uniform in the unit cube of 64 dimensions, and 1,200
+    examples around them with standard deviation 0.4, cut two thirds, one sixth, one sixth.
+
+    Returns
+    -------
+    Callable from a `torch.Generator` to a `Split` of ``(inputs (n, 64) float32, targets (n,))``.
+    """
+
+    def draw(generator: torch.Generator) -> Split:
+        how = {"generator": generator, "device": generator.device}
+        centers = torch.rand(30, 64, **how)
+        cluster = torch.randint(30, (1200,), **how)
+        inputs = centers[cluster] + 0.4 * torch.randn(1200, 64, **how)
+        return cut((inputs, cluster % 10), torch.arange(1200, device=generator.device))
+
+    return draw
+
+
 @lru_cache(maxsize=256)  # every arm of an experiment asks for the same replicas
 def _signals(seed: int, examples: int) -> tuple[Tensor, Tensor]:
     from mnist1d.data import get_dataset_args, make_dataset  # its import takes a second

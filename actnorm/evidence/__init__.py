@@ -5,6 +5,7 @@ from actnorm.evidence.comparison import Comparison, Rounding, compare, rounding
 from actnorm.evidence.effects import (
     LEVEL,
     Effect,
+    crossed,
     deviation,
     mean_effect,
     median_effect,
@@ -37,6 +38,7 @@ __all__ = [
     "Rounding",
     "claim",
     "compare",
+    "crossed",
     "deviation",
     "digest",
     "effect_from",

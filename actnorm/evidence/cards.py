@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -85,34 +86,47 @@ def judgement_table(
     others: Sequence[Row] = (),
     setting: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """Return the parts of a page, in this run and as recorded; those of other pages folded.
+    """Return the parts of a page, in this run and as recorded.
 
-    ``setting`` says what was tested on, and what is scientific, nuisance and fixed.
+    Open are those that decide the verdict and whatever contradicts the record; the others are
+    folded, and those of other pages on their own. ``setting`` says what is scientific, nuisance
+    and fixed.
     """
-    body = "".join(_judged(row) for row in rows)
+    first = [row for row in rows if row.part.role == "core" or row.part.regime or row.contradicts]
+    rest = [row for row in rows if row not in first]
     folded = ""
-    if others:
+    if rest:
+        kinds = Counter(row.part.role for row in rest)
+        what = ", ".join(f"{count} {role}" for role, count in kinds.items())
         folded = (
+            f"<details><summary>Parts that do not decide the verdict: {what}</summary>"
+            f"{_run(rest)}</details>"
+        )
+    if others:
+        folded += (
             f"<details><summary>{len(others)} parts on other pages</summary>"
             f"{_parts(others)}</details>"
         )
     return (
         f'{marks.style()}<div class="an-card"><p><b>Claim {escape(problem_id)}</b>, as a whole:'
         f" {marks.badge(verdict)}</p><p><small>On this page. {_tally(rows, verdict)}</small></p>"
+        f"{_setting(setting)}{_run(first)}{folded}{marks.KEY}</div>"
+    )
+
+
+def _run(rows: Sequence[Row]) -> str:
+    """Parts in this run and as recorded, as a table."""
+    return (
         '<table class="an-table an-judged"><thead><tr><th>Part</th><th>This run</th>'
-        f"<th>Recorded</th></tr></thead><tbody>{body}</tbody></table>{folded}{marks.KEY}</div>"
+        f"<th>Recorded</th></tr></thead><tbody>{''.join(map(_judged, rows))}</tbody></table>"
     )
 
 
 def _setting(setting: Mapping[str, str]) -> str:
-    """What the intervals speak of, and in the words of Godbole et al. (2023) how arms are fair."""
-    if not setting:
-        return ""
-    what = "99 %, of two looks 99.5 %, over initialization, order and split"
-    reach = f"Intervals: {what}; {escape(setting['tested'])}."
+    """How arms are fair, in the words of Godbole et al. (2023)."""
     words = {"scientific": "Compared", "nuisance": "Tuned for each arm", "fixed": "Held fixed"}
     fair = [f"<b>{words[key]}:</b> {escape(setting[key])}." for key in words if key in setting]
-    return f"<p><small>{reach} {' '.join(fair)}</small></p>"
+    return f"<p><small>{' '.join(fair)}</small></p>" if fair else ""
 
 
 def _tally(rows: Sequence[Row], verdict: str) -> str:
@@ -128,17 +142,20 @@ def _tally(rows: Sequence[Row], verdict: str) -> str:
 def _parts(rows: Sequence[Row]) -> str:
     """What each part asserts, how it is judged, and its recorded outcome."""
     body = "".join(
-        f"<tr><td><b>{escape(row.part.name)}</b><br><small>{_role(row.part)}</small></td>"
-        f"<td>{escape(row.part.asserts)}<br><small>{_criterion(row)}</small></td>"
+        f"<tr><td>{_assertion(row.part)}</td><td><small>{_criterion(row)}</small></td>"
         f"<td>{marks.badge(row.before, row.part.role)}</td></tr>"
         for row in rows
     )
     return f'<table class="an-table"><tbody>{body}</tbody></table>'
 
 
-def _role(part: Part) -> str:
+def _assertion(part: Part) -> str:
+    """What a part asserts, its role and its name."""
     where = f", {part.side}: {part.regime}" if part.regime else ""
-    return escape(part.role + where)
+    return (
+        f"{escape(part.asserts)}<br><small>{escape(part.role + where)},"
+        f" <code>{escape(part.name)}</code></small>"
+    )
 
 
 def _criterion(row: Row) -> str:
@@ -170,8 +187,7 @@ def _judged(row: Row) -> str:
     )
     where = marks.criterion(part.kind, part.margin, shown.method == "ratio")
     return (
-        f"<tr><td><b>{escape(part.name)}</b><br><small>{_role(part)}: {escape(part.asserts)}"
-        f'</small></td><td class="an-number">{live}{said}'
+        f'<tr><td>{_assertion(part)}</td><td class="an-number">{live}{said}'
         f"<small>{' ' * bool(said)}{escape(words)}</small></td>"
         f'<td class="an-number" data-label="Recorded: ">{kept}{picture}'
         f"<small>{where}{_beside(part, row.recorded)}</small></td></tr>"
@@ -185,7 +201,7 @@ def _beside(part: Part, effect: Effect | None) -> str:
     judged, says = part.judged(effect), part.beside(effect)
     return "".join(
         f"<br>{other.name} {marks.span(other.low, other.high)}:"
-        f" {'' if other.decides else 'would be '}{escape(says[other.name])}"
+        f" {'' if other.decides else 'would read '}{escape(says[other.name])}"
         for other in judged.beside
     )
 

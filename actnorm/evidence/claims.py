@@ -20,8 +20,7 @@ class Claim:
     """A statement to test, in parts. Readers may make and judge their own.
 
     On the card of a claim that several pages judge, the parts of `page` come first. `setting` says
-    what that page was tested on, and what is compared, tuned and fixed there; `titles`, what every
-    page asks.
+    what is compared, tuned and fixed on that page; `titles`, what every page asks.
     """
 
     id: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Real
@@ -196,6 +196,17 @@ def paired_effect(
         then the interval of Nadeau and Bengio (2003) stands beside.
     """
     return remake("paired difference", unit, level, overlap=overlap, a=a, b=b)
+
+
+def crossed(
+    effect: Callable[[Any, Any], Effect], rows: Sequence[Any], columns: Sequence[Any]
+) -> list[list[Effect]]:
+    """Return the effect of each sample of rows with each of columns, on the replicas of both.
+
+    Samples have shape ``(replicas,)``, as of two arms at half their best rate, at it, and at
+    twice; `figures.sensitivity` draws what is returned.
+    """
+    return [[effect(a[: len(b)], b[: len(a)]) for b in columns] for a in rows]
 
 
 def mean_effect(

@@ -60,11 +60,11 @@ def _first(row: dict[str, Any]) -> str:
 
 
 def _part(part: dict[str, Any], row: dict[str, Any], href: dict[str, str]) -> str:
-    page, name = href.get(part["page"]), escape(part["name"])
+    page, name = href.get(part["page"]), f"<code>{escape(part['name'])}</code>"
     name = f'<a href="{escape(page)}">{name}</a>' if page else name
     role = "core, primary" if part["name"] == row["primary"] else part["role"]
     return (
-        f"<tr><td>{name} <small>{role}</small><br>{escape(part['asserts'])}</td>"
+        f"<tr><td>{escape(part['asserts'])}<br><small>{role}, {name}</small></td>"
         f"<td>{marks.badge(part['outcome'], part['role'])}{_adjusted(part)}</td>"
         f"<td class='an-number'>{_recorded(part)}</td></tr>"
     )

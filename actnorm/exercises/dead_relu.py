@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from scipy import stats
 from scipy.special import ndtr
@@ -52,6 +53,15 @@ def _silu_turns(z: float) -> bool:
     return -2 < z < 0 and abs(gate * (1 + z * (1 - gate))) < 1e-3
 
 
+def _silent_scorer(silence: Callable[[int, int], float]) -> bool:
+    """The lowest Q of Q + K numbers that are alike, chosen one after the other."""
+    for queries, keys in ((1, 1), (1, 5), (3, 2), (4, 4)):
+        exact = math.prod((i + 1) / (i + 1 + keys) for i in range(queries))
+        if not math.isclose(silence(queries, keys), exact, rel_tol=1e-6):
+            return False
+    return True
+
+
 def _gradient_of_the_leak(gradient: Callable[[Tensor, Tensor], Any]) -> bool:
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
@@ -62,6 +72,33 @@ def _gradient_of_the_leak(gradient: Callable[[Tensor, Tensor], Any]) -> bool:
         if not math.isclose(float(gradient(z, delta)), exact.item(), rel_tol=1e-6):
             return False
     return True
+
+
+def _dead_after_bn(dead: Callable[[np.ndarray, float, float], bool]) -> bool:
+    z = np.random.default_rng(0).exponential(size=200)
+    z = (z - z.mean()) / z.std()
+    cases = [(gamma, beta) for gamma in (2.0, 0.5, -0.5) for beta in (-20.0, -0.7, -0.4, 0.0, 1.0)]
+    return all(
+        bool(dead(z, gamma, beta)) == all(gamma * x + beta <= 0 for x in z.tolist())
+        for gamma, beta in cases
+    )
+
+
+def _farthest_of_n(farthest: Callable[[int], float]) -> bool:
+    for n in (2, 3, 10, 1000):
+        lone = np.zeros(n)
+        lone[0] = 1.0
+        if not math.isclose(farthest(n), (1 - lone.mean()) / lone.std(), rel_tol=1e-6):
+            return False
+    return True
+
+
+def _inactive_on_a_tenth(bias: float) -> bool:
+    return math.isclose(ndtr(-bias), 0.1, rel_tol=1e-2)
+
+
+def _one_in_a_hundred(ratio: float) -> bool:
+    return math.isclose(ndtr(ratio), 0.01, rel_tol=0.03)
 
 
 def _two_classes(share: Callable[[int], float]) -> bool:
@@ -98,6 +135,26 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "silu-turns": (
         _silu_turns,
         "below it the gate closes faster than the input grows, as for GELU at -0.7518",
+    ),
+    "dead-after-bn": (
+        _dead_after_bn,
+        "where the scale is negative it is the smallest value that decides",
+    ),
+    "farthest-of-n": (
+        _farthest_of_n,
+        "one value far out and all others alike: no set of n numbers has one further out",
+    ),
+    "one-in-a-hundred": (
+        _one_in_a_hundred,
+        "a shift of two and a third scales below zero leaves one value in a hundred",
+    ),
+    "silent-scorer": (
+        _silent_scorer,
+        "pairs share their queries and keys: order what is read in queries and minus that in keys",
+    ),
+    "inactive-on-a-tenth": (
+        _inactive_on_a_tenth,
+        "the pre-activation is normal with the bias as its mean: which mean leaves a tenth below 0",
     ),
     "gradient-of-the-leak": (
         _gradient_of_the_leak,

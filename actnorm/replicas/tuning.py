@@ -50,8 +50,7 @@ class Tuning:
     def wins(self, resamples: int = 2000) -> pd.Series:
         """Return how often each rate is the best when the seeds are drawn anew, with replacement.
 
-        The bootstrap (Efron 1979) of the choice: a share of 1 says that other tuning seeds would
-        have chosen the same rate.
+        The bootstrap (Efron 1979) of the choice. Fresh seeds move a rate more often.
         """
         values = self.values.to_numpy() * (-1 if self.lower_is_better else 1)
         rates, seeds = values.shape

@@ -33,10 +33,11 @@ def test_what_is_filtered_and_sorted_stands_in_the_address(wide, root):
     titles = page.locator(".an-claim .an-title").all_inner_texts()
     assert titles == sorted(titles)
     assert sorted(shown(page)) == sorted(book)
-    choose(page, "verdict", 1)
     choose(page, "chapter", 1)
-    found = shown(page)
-    assert 0 < len(found) < 37
+    choose(page, "verdict", 1)
+    while not (found := shown(page)):  # the record says which verdicts a chapter has
+        choose(page, "verdict", 1)
+    assert len(found) < len(book)
     verdicts = page.locator(".an-claim:visible .an-verdict > .an-badge").all_inner_texts()
     assert len({verdict.split(" when ")[0] for verdict in verdicts}) == 1
     assert f"{len(found)} of 37" in page.locator(".an-count").inner_text()

@@ -72,6 +72,19 @@ def test_a_flipped_sign_mirrors_the_walk_and_saves_no_update(wide, served):
     page.close()
 
 
+def test_the_film_around_a_shock_plays_to_its_end(wide, served):
+    seen = visit(wide, served, "chapters/dead-relu/norm-order.html")
+    page = seen.page
+    chart = charts(page)[1]
+    update = chart.locator("input[type=range]")
+    update.focus()
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("update => update.value === update.max", arg=update.element_handle())
+    seen.check()
+    page.close()
+
+
 def test_law_of_two_streams_passes_through_what_the_layers_did(wide, served):
     """Its law holds fitted numbers of one convolution; the dots come from torch's own layers."""
     seen = visit(wide, served, "chapters/zero-centering/two-streams.html")

@@ -137,10 +137,34 @@ def test_the_live_column_says_how_the_run_compares():
     assert whole.count("holds ") == few.count("holds ") + 1
 
 
+def test_only_what_decides_or_contradicts_stands_open():
+    core, scope = part("greater", 0.2, replicas=8), part("greater", 0.2, "scope", replicas=8)
+    edge = replace(scope, name="edge", regime="it is deep", side="inside")
+    e = effect_of(0.5)
+    rows = [cards.Row(p, e, e) for p in (core, replace(scope, name="aside"), edge)]
+    rows.append(cards.Row(replace(scope, name="off"), e, e, contradicts=True))
+    shown, folded = cards.judgement_table("1", "holds", rows).split("<details>")
+    assert [f"<code>{name}</code>" in shown for name in (core.name, "aside", "edge", "off")] == [
+        *(True, False, True, True)
+    ]
+    assert folded.startswith("<summary>Parts that do not decide the verdict: 1 scope</summary>")
+    assert "<code>aside</code>" in folded
+    assert "<details>" not in cards.judgement_table("1", "holds", rows[:1])
+
+
+def test_the_judgement_says_what_is_compared_tuned_and_fixed():
+    setting = {"scientific": "the slope", "nuisance": "the rate", "fixed": "<width> 64"}
+    row = cards.Row(part("greater", 0.2), None, effect_of(0.5))
+    html = cards.judgement_table("1", "holds", [row], setting=setting)
+    assert "Compared: the slope. Tuned for each arm: the rate. Held fixed: &lt;width&gt; 64." in (
+        re.sub(r"</?b>", "", html)
+    )
+
+
 def test_intervals_beside_say_what_they_would():
     x = 0.5 + np.linspace(-0.2, 0.2, 8)
     e = evidence.mean_effect(x, overlap=1.0)
-    assert re.search(r"Nadeau–Bengio \[.*\]: would be undecided", judged_row(e, e))
+    assert re.search(r"Nadeau–Bengio \[.*\]: would read undecided", judged_row(e, e))
     skewed = evidence.mean_effect(np.random.default_rng(3).lognormal(0, 1.2, 32))
     assert re.search(r"bootstrap-t \[.*\]: holds", judged_row(skewed, skewed))
 

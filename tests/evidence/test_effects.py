@@ -268,6 +268,14 @@ def test_overlapping_splits_widen_the_interval_that_stands_beside():
     assert again.beside == e.beside
 
 
+def test_crossed_samples_are_compared_on_the_replicas_of_both():
+    rows = [np.arange(8) + 0.5, np.arange(16) * 2.0]
+    columns = [np.arange(16) ** 0.5, np.ones(8), np.arange(12) * 1.0]
+    table = evidence.crossed(evidence.paired_effect, rows, columns)
+    assert [[e.n for e in row] for row in table] == [[8, 8, 8], [16, 8, 12]]
+    assert table[1][2] == evidence.paired_effect(rows[1][:12], columns[2])
+
+
 def test_a_median_equal_to_the_null_speaks_for_it():
     x = [1.0, 2.0, 3.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 9.0]
     e = evidence.median_effect(x)

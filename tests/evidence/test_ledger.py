@@ -50,7 +50,12 @@ def test_holm_counts_each_set_of_data_once_and_nothing_that_does_not_vary(monkey
         return own(claim, twins[1] if (claim.id, name) == ("3112706", twins[0]) else name)
 
     monkeypatch.setattr(evidence.Claim, "recorded", recorded)
-    parts = {p["name"]: p for row in evidence.ledger() for p in row["parts"] if p["estimate"]}
+    parts = {
+        (row["problem_id"], p["name"]): p
+        for row in evidence.ledger()
+        for p in row["parts"]
+        if p["estimate"]
+    }
     families = {p["family"] for p in parts.values()} - {None}
     assert len(families) == 1
     family = families.pop()
@@ -59,14 +64,14 @@ def test_holm_counts_each_set_of_data_once_and_nothing_that_does_not_vary(monkey
         for p in claim.parts:
             e = claim.recorded(p.name)
             if e and p.role in ("core", "scope") and p.varies(e):
-                judged[p.name] = e
+                judged[claim.id, p.name] = e
                 data.add(json.dumps([e.method, e.values], sort_keys=True))
     assert family == len(data) < len(judged)
-    assert parts[twins[0]]["p_holm"] == parts[twins[1]]["p_holm"]
-    assert parts[twins[1]]["p_holm"] <= family * judged[twins[1]].p_value(0.5)
-    assert {name for name, p in parts.items() if p["p_holm"] is not None} == set(judged)
-    assert "cause" not in judged  # the same number of steps to the last digit
-    assert parts["flip"]["p_holm"] is None  # a control
+    assert parts["3112706", twins[0]]["p_holm"] == parts["3112706", twins[1]]["p_holm"]
+    assert parts["3112706", twins[1]]["p_holm"] <= family * judged["3112706", twins[1]].p_value(0.5)
+    assert {key for key, p in parts.items() if p["p_holm"] is not None} == set(judged)
+    assert "cause" not in {name for _, name in judged}  # the same number of steps to the last digit
+    assert [p["p_holm"] for (_, name), p in parts.items() if name == "flip"] == [None]  # a control
 
 
 def test_an_equality_is_tested_against_its_nearer_edge():

@@ -1,11 +1,13 @@
 """What the sliders of dead ReLU show, by the library."""
 
+import json
 import math
 
+import numpy as np
 from scipy import stats
 from scipy.special import ndtr
 
-from actnorm import activation, gaussian
+from actnorm import activation, evidence, gaussian
 
 
 def death(cosine, n, kappa):
@@ -18,6 +20,39 @@ def death(cosine, n, kappa):
 def waking(depth, slope):
     """Time until a unit wakes under a pull of one: with ELU, and with a leak."""
     return math.expm1(depth), depth / slope
+
+
+def scorer(bias, keys):
+    """Inactive on a pair, silent on a query of so many keys, and the share of interaction."""
+    s = np.linspace(-20, 20, 80_001)  # what the query shares, times the root of two
+    density = np.exp(-(s**2) / 2) / math.sqrt(2 * math.pi) * 0.0005
+    silent = density @ ndtr(-bias * math.sqrt(2) - s) ** keys
+
+    def relu(mean, variance):
+        t = mean / math.sqrt(variance)
+        return math.sqrt(variance) * (t * ndtr(t) + np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi))
+
+    none, half = relu(bias, 1.0) ** 2, density @ relu(bias + s / math.sqrt(2), 0.5) ** 2
+    one = (1 + bias**2) * ndtr(bias) + bias * math.exp(-(bias**2) / 2) / math.sqrt(2 * math.pi)
+    return ndtr(-bias), silent, (one - 2 * half + none) / (one - half)
+
+
+def normalized(shift, scale, doublings):
+    """A channel after BN: share active, chance of death, and how far below zero the edges lie."""
+    ratio, n = shift / scale, 2**doublings
+    return ndtr(ratio), max(ndtr(-ratio) ** n, 1e-12), math.sqrt(n - 1), 1 / math.sqrt(n - 1)
+
+
+def around_a_shock(update):
+    """Dead channels of both orders after a spike and after a drop, from the record."""
+    record = evidence.records()["dead-relu/norm-order"]
+    films = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "film"}
+    calls = [
+        json.dumps([[order, shock, "mnist1d", "plain"], {}], sort_keys=True)
+        for shock in ("spike", "drop")
+        for order in ("BN-ReLU", "ReLU-BN")
+    ]
+    return [films[call][int(update) // 3] for call in calls]
 
 
 def learned(slope, dead):
@@ -38,5 +73,7 @@ def alike(slope):
 LAWS = {
     "anatomy-of-death": death,
     "smooth-cures": waking,
+    "norm-order": (normalized, around_a_shock),
+    "attention-scorer": scorer,
     "learned-leak": (learned, alike),
 }
