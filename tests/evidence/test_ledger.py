@@ -54,7 +54,7 @@ def test_holm_counts_each_set_of_data_once_and_nothing_that_does_not_vary(monkey
         (row["problem_id"], p["name"]): p
         for row in evidence.ledger()
         for p in row["parts"]
-        if p["estimate"]
+        if p["estimate"] is not None
     }
     families = {p["family"] for p in parts.values()} - {None}
     assert len(families) == 1
