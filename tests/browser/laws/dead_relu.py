@@ -58,9 +58,8 @@ def around_a_shock(update):
 def learned(slope, dead):
     """The slope, and the share of dead units whose slope a first step raises (10 classes)."""
     offset = 25 * slope**2 * dead / 64
-    turned = (
-        offset / (offset + 0.01 + (64 - dead) / 400) / dead
-    )  # the squared sine; Student's law with 9 degrees
+    others = 0.005 + (64 - dead) * (1 - slope) ** 2 / (128 * math.pi)
+    turned = offset / (offset + others) / dead  # the squared sine; Student's law with 9 degrees
     return slope, stats.t.sf(math.sqrt(9 * turned / (1 - turned)), 9)
 
 
