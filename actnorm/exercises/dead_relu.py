@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.special import ndtr
 from torch import Tensor
 
@@ -61,6 +62,18 @@ def _silent_scorer(silence: Callable[[int, int], float]) -> bool:
     return True
 
 
+def _gradient_of_the_leak(gradient: Callable[[Tensor, Tensor], Any]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        z, delta = torch.randn(2, 40, generator=generator, dtype=torch.float64)
+        slope = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
+        out = torch.nn.functional.prelu(z, slope[None])
+        (exact,) = torch.autograd.grad(out, slope, delta)
+        if not math.isclose(float(gradient(z, delta)), exact.item(), rel_tol=1e-6):
+            return False
+    return True
+
+
 def _dead_after_bn(dead: Callable[[np.ndarray, float, float], bool]) -> bool:
     z = np.random.default_rng(0).exponential(size=200)
     z = (z - z.mean()) / z.std()
@@ -86,6 +99,16 @@ def _inactive_on_a_tenth(bias: float) -> bool:
 
 def _one_in_a_hundred(ratio: float) -> bool:
     return math.isclose(ndtr(ratio), 0.01, rel_tol=0.03)
+
+
+def _two_classes(share: Callable[[int], float]) -> bool:
+    return all(
+        math.isclose(share(n), stats.t.sf((n - 1) ** -0.5, 1), rel_tol=1e-6) for n in (2, 3, 10, 64)
+    )
+
+
+def _faded_leak(squared: float) -> bool:
+    return math.isclose(squared, 15 / 16, rel_tol=1e-3)
 
 
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -132,5 +155,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "inactive-on-a-tenth": (
         _inactive_on_a_tenth,
         "the pre-activation is normal with the bias as its mean: which mean leaves a tenth below 0",
+    ),
+    "gradient-of-the-leak": (
+        _gradient_of_the_leak,
+        "where an input is positive the output does not know the slope",
+    ),
+    "two-classes": (
+        _two_classes,
+        "the error is the sum of all N, and a unit counts for more in it the fewer they are",
+    ),
+    "faded-leak": (
+        _faded_leak,
+        "what the squared slope loses, the outgoing weights lose too: a sixteenth",
     ),
 }
