@@ -13,6 +13,7 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from actnorm import gaussian
+from actnorm.activations import activation
 
 
 def _dead_at_one_half(chance: Callable[[int], float]) -> bool:
@@ -111,6 +112,25 @@ def _faded_leak(squared: float) -> bool:
     return math.isclose(squared, 15 / 16, rel_tol=1e-3)
 
 
+def _factor_of_a_layer(factor: Callable[[str, float, float], float]) -> bool:
+    for name, variance, q in (("relu", 2.0, 3.0), ("softplus", 1.0, 0.856), ("tanh", 1.5, 0.3)):
+        slope = activation(name).slope
+        exact = variance * gaussian.expectation(lambda z, s=slope: s(z) ** 2, std=math.sqrt(q))
+        if not math.isclose(factor(name, variance, q), exact, rel_tol=1e-6):
+            return False
+    return True
+
+
+def _layers_to_a_hundredth(layers: int) -> bool:
+    factor = gaussian.chi("softplus", 1.0)
+    return factor**layers < 1e-4 <= factor ** (layers - 1)
+
+
+def _moved_by_two(variance: float) -> bool:
+    energy = gaussian.expectation(lambda z: 1 / (1 + np.exp(-z - 2)) ** 2)
+    return math.isclose(variance * energy, 1, rel_tol=1e-3)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dead-at-one-half": (
         _dead_at_one_half,
@@ -167,5 +187,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "faded-leak": (
         _faded_leak,
         "what the squared slope loses, the outgoing weights lose too: a sixteenth",
+    ),
+    "factor-of-a-layer": (
+        _factor_of_a_layer,
+        "squares add up over many weights, so it is the mean of the squared slope that counts",
+    ),
+    "layers-to-a-hundredth": (
+        _layers_to_a_hundredth,
+        "a hundredth of the gradient is a ten-thousandth of its square",
+    ),
+    "moved-by-two": (
+        _moved_by_two,
+        "what is subtracted has no slope; moving it alone brings the slopes nearer to one",
     ),
 }

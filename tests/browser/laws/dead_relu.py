@@ -4,10 +4,12 @@ import json
 import math
 
 import numpy as np
+import torch
 from scipy import stats
 from scipy.special import ndtr
 
-from actnorm import activation, evidence, gaussian
+from actnorm import evidence, gaussian
+from actnorm.activations import Activation, activation
 
 
 def death(cosine, n, kappa):
@@ -69,10 +71,27 @@ def alike(slope):
     return tuple(gaussian.correlation_map(leak, c) for c in (0.0, 0.9))
 
 
+def back_through(variance, depth):
+    """Gradient at layer 1 as a power of ten: softplus, centered, ReLU; and two layers' factors."""
+    moved = Activation("moved", lambda z: torch.nn.functional.softplus(z + 1))
+    centered = moved.shift(-gaussian.moments(moved).mean)
+    told, factors = [], []
+    for act, bias in ((activation("softplus"), 0), (centered, gaussian.critical_init(centered)[1])):
+        q, power = variance + bias, 0.0
+        for layer in range(int(depth)):
+            factor = variance * gaussian.slope_energy(act, std=math.sqrt(q))
+            power += math.log10(factor) / 2 * (layer < depth - 1)
+            q = gaussian.length_map(act, q, variance, bias)
+        told.append(power)
+        factors.append(factor)
+    return *told, (depth - 1) / 2 * math.log10(variance / 2), *factors
+
+
 LAWS = {
     "anatomy-of-death": death,
     "smooth-cures": waking,
     "norm-order": (normalized, around_a_shock),
     "attention-scorer": scorer,
     "learned-leak": (learned, alike),
+    "deep-softplus": back_through,
 }
