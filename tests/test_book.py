@@ -236,6 +236,14 @@ def test_every_figure_has_words(executed):
     )
 
 
+def test_a_figure_prints_nothing_of_its_own(executed):
+    _, notebook = executed
+    for cell in code_cells(notebook):
+        if any("image/svg+xml" in output.get("data", {}) for output in cell.outputs):
+            printed = [o for o in cell.outputs if list(o.get("data", {})) == ["text/plain"]]
+            assert not printed, cell.source
+
+
 def test_exercises_say_not_yet_and_then_yes(executed):
     _, notebook = executed
     answers = [
