@@ -206,6 +206,14 @@ def test_code_cells_are_small(notebook):
     assert lengths[-1] <= 30
 
 
+def test_a_docstring_holds_no_loose_quotes(notebook):
+    sources = [cell.source for cell in code_cells(notebook)]
+    code = "\n".join(source for source in sources if "%pip" not in source)
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert '"\n' not in (ast.get_docstring(node) or ""), node.name
+
+
 def test_markdown_needs_no_sphinx(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
