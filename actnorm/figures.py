@@ -169,7 +169,7 @@ def isolation(
         areas = 120 * np.asarray(curve["wins"])
         ax.scatter(curve["rates"], means, s=areas, color=color, linewidths=0, zorder=2)
         tried = list(curve["rates"])
-        rate = curve["rate"] if curve["rate"] in tried else curve["chosen"]
+        rate = curve["rate"] if curve["rate"] in tried else curve.get("chosen", curve["rate"])
         rings[name] = (rate, means[tried.index(rate)]), color
         ax.scatter(
             *rings[name][0], s=150, facecolors="none", edgecolors=color, linewidths=1.4, zorder=3
