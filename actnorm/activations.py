@@ -93,8 +93,8 @@ class Activation:
         return _apply(self.derivative or self._autograd, x)
 
     def _autograd(self, x: Tensor) -> Tensor:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
+        with torch.inference_mode(False), torch.enable_grad():
+            x = x.detach().clone().requires_grad_()  # a tensor made in inference mode takes none
             return torch.autograd.grad(self.function(x.clone()).sum(), x)[0]
 
     def module(self) -> nn.Module:

@@ -18,7 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from actnorm.evidence import Effect, Part, mean_effect, ratio_effect
+from actnorm.evidence import Effect, Part, marks, mean_effect, ratio_effect
 
 PALETTE = sns.color_palette("colorblind")
 # Below and above zero; zero itself is the page, light or dark.
@@ -103,7 +103,8 @@ def measured(x: Any, samples: Any, *, ax: Axes, label: str | None = None, **kwar
     effects = [effect(column) for column in np.asarray(samples).T]
     y = np.array([e.estimate for e in effects])
     bars = [y - [e.low for e in effects], [e.high for e in effects] - y]
-    ax.errorbar(x, y, bars, fmt="o", ms=4, capsize=2, label=label, zorder=2, **kwargs)
+    look = {"marker": "o", "linestyle": "none", "ms": 4, "capsize": 2, "zorder": 2} | kwargs
+    ax.errorbar(x, y, bars, label=label, **look)
     return ax
 
 
@@ -150,7 +151,8 @@ def isolation(
     Parameters
     ----------
     curves
-        What `Tuning.summary` returned, by arm.
+        What `Tuning.summary` returned, by arm. On other replicas than the record's, where these
+        seeds never tried the recorded rate, the ring is at the one that they chose.
     better
         ``low`` or ``high``: where the metric is good.
     colors
@@ -166,8 +168,9 @@ def isolation(
         ax.plot(curve["rates"], means, color=color, zorder=1)
         areas = 120 * np.asarray(curve["wins"])
         ax.scatter(curve["rates"], means, s=areas, color=color, linewidths=0, zorder=2)
-        best = list(curve["rates"]).index(curve["rate"])
-        rings[name] = (curve["rate"], means[best]), color
+        tried = list(curve["rates"])
+        rate = curve["rate"] if curve["rate"] in tried else curve.get("chosen", curve["rate"])
+        rings[name] = (rate, means[tried.index(rate)]), color
         ax.scatter(
             *rings[name][0], s=150, facecolors="none", edgecolors=color, linewidths=1.4, zorder=3
         )
@@ -227,7 +230,9 @@ def sensitivity(part: Part, effects: Sequence[Sequence[Effect]], *, ax: Axes) ->
             cell = {"fc": OUTCOMES[outcome], "ec": "white", "lw": 1.5}
             ax.add_patch(mpl.patches.Rectangle((j - 0.5, i - 0.5), 1, 1, **cell))
             text = {"color": "white", "ha": "center"}
-            size = f"{effect.estimate:{spec}}{effect.unit}".replace("-", "−")
+            ratio = effect.method == "ratio"  # in digits that count: it may be a millionth
+            size = marks.number(effect.estimate) if ratio else f"{effect.estimate:{spec}}"
+            size = f"{size}{effect.unit}".replace("-", "−")
             ax.text(j, i, size, va="bottom", size=10, **text)
             ax.text(j, i + 0.08, outcome, va="top", size=8, **text)
     ax.set(xlim=(-0.5, 2.5), ylim=(2.5, -0.5))  # one row has the size of one of three

@@ -133,6 +133,13 @@ def test_slope_works_without_grad_and_leaves_its_input_alone():
     assert not x.requires_grad
 
 
+@pytest.mark.parametrize("act", [ACTIVATIONS["silu"], Activation("own", lambda x: x * x.sigmoid())])
+def test_slope_works_in_inference_mode(act):
+    with torch.inference_mode():
+        assert act.slope(torch.ones(3)).tolist() == pytest.approx([0.9276705] * 3)
+        assert act.slope(1.0) == pytest.approx(0.9276705)
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "at_minus_2"),
     [

@@ -28,6 +28,13 @@ def test_measured_is_geometric_on_a_logarithmic_axis():
     assert ax.containers[0][0].get_ydata()[0] == pytest.approx(np.exp(np.log(samples).mean()))
 
 
+def test_measured_takes_a_shape_of_dots_without_a_warning():
+    _, ax = figures.panels()
+    figures.measured([0, 1], np.random.default_rng(0).normal(size=(5, 2)), ax=ax, marker="s")
+    dots = ax.containers[0][0]
+    assert (dots.get_marker(), dots.get_linestyle()) == ("s", "None")
+
+
 def test_arms_names_every_row():
     _, ax = figures.panels()
     figures.arms({"a": [1.0, 2.0, 3.0], "b": [2.0, 3.0, 4.0]}, ax=ax)
@@ -54,6 +61,14 @@ def test_sensitivity_writes_rounding_in_powers_of_ten():
     assert [text.get_text() for text in ax.texts] == ["5e−15", "holds"]
 
 
+def test_sensitivity_writes_a_millionth_in_digits_that_count():
+    part = evidence.Part("more", "It is more.", kind="greater", margin=100.0)
+    _, ax = figures.panels()
+    tiny = evidence.ratio_effect([1e-6, 4e-6, 2e-6], [1.0, 1.0, 1.0])
+    figures.sensitivity(part, [[tiny]], ax=ax)
+    assert [text.get_text() for text in ax.texts] == ["2.00e−06×", "fails"]
+
+
 def test_style_leaves_no_trace():
     before = dict(mpl.rcParams)
     figures.panels()
@@ -71,6 +86,13 @@ def test_isolation_marks_the_chosen_rate_of_each_arm():
     assert [text.get_text() for text in ax.texts] == ["a"]
     with pytest.raises(ValueError, match="better must be low or high, not 'up'"):
         figures.isolation({}, ax=ax, ylabel="updates", better="up")
+
+
+def test_isolation_draws_a_run_whose_seeds_never_tried_the_recorded_rate():
+    curve = {"rates": [0.1, 0.2, 0.4], "values": [[3, 5], [2, 2], [9, 9]], "wins": [0.1, 0.9, 0]}
+    _, ax = figures.panels()
+    figures.isolation({"a": curve | {"rate": 0.8, "chosen": 0.2}}, ax=ax, ylabel="updates")
+    assert ax.collections[1].get_offsets().tolist() == [[0.2, 2.0]]
 
 
 def test_names_of_arms_cover_no_other_name_and_where_there_is_room_no_line():

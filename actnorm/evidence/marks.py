@@ -56,7 +56,7 @@ def number(value: float) -> str:
     """Return a number to three significant digits, without an exponent where one can do without."""
     if value == 0 or math.isinf(value):
         return {0: "0", math.inf: "∞", -math.inf: "−∞"}[value]
-    power = math.floor(math.log10(abs(value)))
+    power = int(f"{value:.2e}".partition("e")[2])  # of what is written: 9.999 is 10.0
     if not -5 <= power < 7:
         return f"{value:.2e}".replace("-", "−").replace("+", "")
     return f"{value:,.{max(0, 2 - power)}f}".replace("-", "−")
