@@ -58,12 +58,12 @@ def around_a_shock(update):
 
 
 def leaking(leak, layers):
-    """Cosine after layers with a leak, as many layers of ReLU, and the residual's size."""
+    """Cosine after layers with a leak, as many layers of ReLU, and the weight of x."""
     c, act = 0.0, activation("leaky_relu", slope=leak)
     for _ in range(int(layers)):
         c = gaussian.correlation_map(act, c)
     as_relu = layers * (1 - leak) ** 2 / (1 + leak**2)
-    return c, as_relu, (1 - leak) / math.sqrt(2)
+    return c, as_relu, (1 + leak) / 2
 
 
 def of_a_replica(replica):
