@@ -13,7 +13,7 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from actnorm import gaussian
-from actnorm.activations import activation
+from actnorm.activations import Activation, activation
 
 
 def _dead_at_one_half(chance: Callable[[int], float]) -> bool:
@@ -102,6 +102,39 @@ def _one_in_a_hundred(ratio: float) -> bool:
     return math.isclose(ndtr(ratio), 0.01, rel_tol=0.03)
 
 
+def _layers_of_relu(layers: Callable[[float, int], float]) -> bool:
+    def pace(act: Activation, angle: float = 1e-3) -> float:
+        return math.acos(gaussian.correlation_map(act, math.cos(angle))) - angle
+
+    relu = pace(activation("relu"))
+    return all(
+        math.isclose(
+            layers(a, deep),
+            deep * pace(activation("leaky_relu", slope=a)) / relu,
+            rel_tol=1e-2,
+        )
+        for a, deep in ((0.01, 30), (0.3, 50), (0.6, 200))
+    )
+
+
+def _residual_of_a_tenth(leak: float) -> bool:
+    z = np.linspace(-6, 6, 12001)
+    weight = np.exp(-(z**2) / 2)
+    share = weight @ ((leak - 1) * np.minimum(z, 0)) ** 2 / (weight @ z**2)
+    return 0 < leak < 1 and math.isclose(math.sqrt(share), 0.1, rel_tol=1e-2)
+
+
+def _cosine_behind_a_skip(cosine: Callable[[float, float], float]) -> bool:
+    return all(
+        math.isclose(
+            cosine(c, beta),
+            (c + beta**2 * gaussian.correlation_map("relu", c)) / (1 + beta**2),
+            rel_tol=1e-6,
+        )
+        for c, beta in ((0.0, 0.2), (0.5, 1.0), (0.9, 2.0))
+    )
+
+
 def _two_classes(share: Callable[[int], float]) -> bool:
     return all(
         math.isclose(share(n), stats.t.sf((n - 1) ** -0.5, 1), rel_tol=1e-6) for n in (2, 3, 10, 64)
@@ -167,6 +200,18 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "one-in-a-hundred": (
         _one_in_a_hundred,
         "a shift of two and a third scales below zero leaves one value in a hundred",
+    ),
+    "layers-of-relu": (
+        _layers_of_relu,
+        "the angle obeys 1/angle = k L/(3 pi), and a leak of a has k = (1 - a)^2/(1 + a^2)",
+    ),
+    "residual-of-a-tenth": (
+        _residual_of_a_tenth,
+        "half of the inputs are negative, so the size is (1 - a)/sqrt(2)",
+    ),
+    "cosine-behind-a-skip": (
+        _cosine_behind_a_skip,
+        "a fresh branch is independent of what it is added to, so covariances add up",
     ),
     "silent-scorer": (
         _silent_scorer,

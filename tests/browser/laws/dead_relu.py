@@ -57,6 +57,24 @@ def around_a_shock(update):
     return [films[call][int(update) // 3] for call in calls]
 
 
+def leaking(leak, layers):
+    """Cosine after layers with a leak, as many layers of ReLU, and the weight of x."""
+    c, act = 0.0, activation("leaky_relu", slope=leak)
+    for _ in range(int(layers)):
+        c = gaussian.correlation_map(act, c)
+    as_relu = layers * (1 - leak) ** 2 / (1 + leak**2)
+    return c, as_relu, (1 + leak) / 2
+
+
+def of_a_replica(replica):
+    """Test accuracies of one replica of six arms on digits, from the record."""
+    record = evidence.records()["dead-relu/leak-as-residual"]
+    judged = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "judged"}
+    arms = ("ReLU", "leaky 0.01", "leaky 0.3", "leaky 0.6", "linear", "skips")
+    calls = [json.dumps([[arm, "digits"], {}], sort_keys=True) for arm in arms]
+    return [judged[call][1]["accuracy"][int(replica)] for call in calls]
+
+
 def learned(slope, dead):
     """The slope, and the share of dead units whose slope a first step raises (10 classes)."""
     offset = 25 * slope**2 * dead / 64
@@ -94,4 +112,5 @@ LAWS = {
     "attention-scorer": scorer,
     "learned-leak": (learned, alike),
     "deep-softplus": back_through,
+    "leak-as-residual": (leaking, of_a_replica),
 }
