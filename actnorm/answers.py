@@ -34,11 +34,15 @@ class Size:
             factor, unit = 100.0, " points"
         elif spec:
             factor = float(spec.removesuffix("*"))
-        estimate, low, high = (
-            factor * x for x in (self.effect.estimate, self.effect.low, self.effect.high)
-        )
+        estimate, low, high = _times(factor, self.effect)
         said = f"{marks.number(estimate)}{unit}"
-        return said if alone else f"{said} {marks.span(min(low, high), max(low, high))}"
+        return said if alone else f"{said} {marks.span(low, high)}"
+
+
+def _times(factor: float, effect: Effect) -> tuple[float, float, float]:
+    """Return a multiple of an effect and of its interval, whose ends change sides with its sign."""
+    low, high = sorted((factor * effect.low, factor * effect.high))
+    return factor * effect.estimate, low, high
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,7 @@ class Page:
             return Words(f"{asks['ask']} ({evidence.NOT_MEASURED})")
         factor, low, high = asks.get("times", 1.0), float(asks["low"]), float(asks["high"])
         unit = asks.get("unit", effect.unit)
-        values = {"estimate": effect.estimate, "low": effect.low, "high": effect.high}
-        row = {key: factor * value for key, value in values.items()}
+        row = dict(zip(("estimate", "low", "high"), _times(factor, effect), strict=True))
         if not all(low <= value <= high for value in row.values()):
             raise ValueError(f"the guess of page {self.name} must reach {row}, not {low} to {high}")
         said = f"{marks.number(row['estimate'])}{unit} {marks.span(row['low'], row['high'])}"

@@ -101,6 +101,15 @@ def test_the_guess_hides_the_answer_until_it_is_asked_for(page):
     assert (row["estimate"], row["theory"]) == (pytest.approx(18.0), 17.0)
 
 
+def test_where_the_sign_is_turned_the_ends_of_the_interval_change_sides(page):
+    lost = {"part": "coherence", "ask": "?", "low": -100, "high": 0, "step": 1, "times": -100}
+    (row,) = Page(page.name, ENTRY | {"guess": lost}).guess().spec["data"]["values"]
+    assert row["low"] < row["estimate"] < row["high"]
+    turned = "−65.0 [−93.7, −36.3]"
+    assert row["answer"] == f"measured: {turned}"
+    assert page.say("{coherence:-100*}") == turned
+
+
 def test_a_guess_that_cannot_reach_the_answer_is_refused(page):
     near = Page(page.name, ENTRY | {"guess": ENTRY["guess"] | {"high": 10}})
     with pytest.raises(ValueError, match=r"guess of page .* must reach .*18"):

@@ -206,6 +206,14 @@ def test_code_cells_are_small(notebook):
     assert lengths[-1] <= 30
 
 
+def test_a_docstring_holds_no_loose_quotes(notebook):
+    sources = [cell.source for cell in code_cells(notebook)]
+    code = "\n".join(source for source in sources if "%pip" not in source)
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            assert '"\n' not in (ast.get_docstring(node) or ""), node.name
+
+
 def test_markdown_needs_no_sphinx(notebook):
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -234,6 +242,14 @@ def test_every_figure_has_words(executed):
         for cell in code_cells(notebook)
         for output in cell.outputs
     )
+
+
+def test_a_figure_prints_nothing_of_its_own(executed):
+    _, notebook = executed
+    for cell in code_cells(notebook):
+        if any("image/svg+xml" in output.get("data", {}) for output in cell.outputs):
+            printed = [o for o in cell.outputs if list(o.get("data", {})) == ["text/plain"]]
+            assert not printed, cell.source
 
 
 def test_exercises_say_not_yet_and_then_yes(executed):

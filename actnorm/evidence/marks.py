@@ -56,10 +56,10 @@ def number(value: float) -> str:
     """Return a number to three significant digits, without an exponent where one can do without."""
     if value == 0 or math.isinf(value):
         return {0: "0", math.inf: "∞", -math.inf: "−∞"}[value]
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    if digits > 7:
-        return f"{value:.2e}".replace("-", "−")
-    return f"{value:,.{digits}f}".replace("-", "−")
+    power = math.floor(math.log10(abs(value)))
+    if not -5 <= power < 7:
+        return f"{value:.2e}".replace("-", "−").replace("+", "")
+    return f"{value:,.{max(0, 2 - power)}f}".replace("-", "−")
 
 
 def span(low: float, high: float) -> str:

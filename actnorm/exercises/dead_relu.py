@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import stats
 from scipy.special import ndtr
 from torch import Tensor
 
 from actnorm import gaussian
+from actnorm.activations import activation
 
 
 def _dead_at_one_half(chance: Callable[[int], float]) -> bool:
@@ -52,6 +54,27 @@ def _silu_turns(z: float) -> bool:
     return -2 < z < 0 and abs(gate * (1 + z * (1 - gate))) < 1e-3
 
 
+def _silent_scorer(silence: Callable[[int, int], float]) -> bool:
+    """The lowest Q of Q + K numbers that are alike, chosen one after the other."""
+    for queries, keys in ((1, 1), (1, 5), (3, 2), (4, 4)):
+        exact = math.prod((i + 1) / (i + 1 + keys) for i in range(queries))
+        if not math.isclose(silence(queries, keys), exact, rel_tol=1e-6):
+            return False
+    return True
+
+
+def _gradient_of_the_leak(gradient: Callable[[Tensor, Tensor], Any]) -> bool:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(3):
+        z, delta = torch.randn(2, 40, generator=generator, dtype=torch.float64)
+        slope = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
+        out = torch.nn.functional.prelu(z, slope[None])
+        (exact,) = torch.autograd.grad(out, slope, delta)
+        if not math.isclose(float(gradient(z, delta)), exact.item(), rel_tol=1e-6):
+            return False
+    return True
+
+
 def _dead_after_bn(dead: Callable[[np.ndarray, float, float], bool]) -> bool:
     z = np.random.default_rng(0).exponential(size=200)
     z = (z - z.mean()) / z.std()
@@ -71,8 +94,41 @@ def _farthest_of_n(farthest: Callable[[int], float]) -> bool:
     return True
 
 
+def _inactive_on_a_tenth(bias: float) -> bool:
+    return math.isclose(ndtr(-bias), 0.1, rel_tol=1e-2)
+
+
 def _one_in_a_hundred(ratio: float) -> bool:
     return math.isclose(ndtr(ratio), 0.01, rel_tol=0.03)
+
+
+def _two_classes(share: Callable[[int], float]) -> bool:
+    return all(
+        math.isclose(share(n), stats.t.sf((n - 1) ** -0.5, 1), rel_tol=1e-6) for n in (2, 3, 10, 64)
+    )
+
+
+def _faded_leak(squared: float) -> bool:
+    return math.isclose(squared, 15 / 16, rel_tol=1e-3)
+
+
+def _factor_of_a_layer(factor: Callable[[str, float, float], float]) -> bool:
+    for name, variance, q in (("relu", 2.0, 3.0), ("softplus", 1.0, 0.856), ("tanh", 1.5, 0.3)):
+        slope = activation(name).slope
+        exact = variance * gaussian.expectation(lambda z, s=slope: s(z) ** 2, std=math.sqrt(q))
+        if not math.isclose(factor(name, variance, q), exact, rel_tol=1e-6):
+            return False
+    return True
+
+
+def _layers_to_a_hundredth(layers: int) -> bool:
+    factor = gaussian.chi("softplus", 1.0)
+    return factor**layers < 1e-4 <= factor ** (layers - 1)
+
+
+def _moved_by_two(variance: float) -> bool:
+    energy = gaussian.expectation(lambda z: 1 / (1 + np.exp(-z - 2)) ** 2)
+    return math.isclose(variance * energy, 1, rel_tol=1e-3)
 
 
 def _one_layer_share(share: Callable[[float], float]) -> bool:
@@ -135,6 +191,38 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "one-in-a-hundred": (
         _one_in_a_hundred,
         "a shift of two and a third scales below zero leaves one value in a hundred",
+    ),
+    "silent-scorer": (
+        _silent_scorer,
+        "pairs share their queries and keys: order what is read in queries and minus that in keys",
+    ),
+    "inactive-on-a-tenth": (
+        _inactive_on_a_tenth,
+        "the pre-activation is normal with the bias as its mean: which mean leaves a tenth below 0",
+    ),
+    "gradient-of-the-leak": (
+        _gradient_of_the_leak,
+        "where an input is positive the output does not know the slope",
+    ),
+    "two-classes": (
+        _two_classes,
+        "the error is the sum of all N, and a unit counts for more in it the fewer they are",
+    ),
+    "faded-leak": (
+        _faded_leak,
+        "what the squared slope loses, the outgoing weights lose too: a sixteenth",
+    ),
+    "factor-of-a-layer": (
+        _factor_of_a_layer,
+        "squares add up over many weights, so it is the mean of the squared slope that counts",
+    ),
+    "layers-to-a-hundredth": (
+        _layers_to_a_hundredth,
+        "a hundredth of the gradient is a ten-thousandth of its square",
+    ),
+    "moved-by-two": (
+        _moved_by_two,
+        "what is subtracted has no slope; moving it alone brings the slopes nearer to one",
     ),
     "one-layer-share": (
         _one_layer_share,

@@ -71,8 +71,8 @@ class Tuning:
 
 
 def _best(means: np.ndarray) -> int:
-    """Return where the highest mean stands; of equals, the middle one."""
-    ties = np.flatnonzero(means == means.max())
+    """Return where the highest mean stands; of equals but for rounding, the middle one."""
+    ties = np.flatnonzero(np.isclose(means, means.max(), rtol=1e-6, atol=0))
     return int(ties[len(ties) // 2])
 
 

@@ -40,6 +40,17 @@ def test_the_zone_is_where_an_interval_holds():
     assert (start - 50) / (high - 50) == pytest.approx(np.log(1.25) / np.log(2), abs=0.01)
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    {
+        **{0: "0", -0.25: "−0.250", 39645.2: "39,645", 1e-5: "0.0000100"},
+        **{-4.6e-9: "−4.60e−09", 7.52e53: "7.52e53", 1e7: "1.00e07", float("inf"): "∞"},
+    }.items(),
+)
+def test_a_number_has_three_digits_and_never_fifty(value, said):
+    assert marks.number(value) == said
+
+
 @pytest.mark.parametrize("kind", evidence.KINDS)
 @pytest.mark.parametrize("ends", [(0.2, 0.3), (0.05, 0.1), (0.1, 0.3), (-0.3, -0.2), (-0.1, 0.1)])
 def test_picture_and_outcome_agree(kind, ends):

@@ -30,6 +30,10 @@ def _interval(method, values, level):
     if method == "median":
         asked = stats.quantile_test(values["x"], p=0.5).confidence_interval(level)
         return asked.low, asked.high
+    if method == "proportion":
+        hits = stats.binomtest(int(values["x"].sum()), len(values["x"]))
+        asked = hits.proportion_ci(level, method="exact")
+        return asked.low, asked.high
     if method == "ratio":
         sample = np.log(values["a"] / values["b"])
     else:

@@ -70,6 +70,12 @@ def test_of_equal_rates_the_middle_one_is_chosen():
     assert len(found.values) == 5
 
 
+def test_rounding_makes_no_rate_better_than_its_equals():
+    shares = np.array([0.99, 0.98, 0.97, 0.96])
+    flat = pd.DataFrame([shares, shares - 1e-9, shares + 1e-9], index=[0.1, 0.2, 0.4])
+    assert rp.Tuning(0.2, True, True, flat, flat > 10).wins()[0.2] == 1
+
+
 def coins(generator: torch.Generator) -> Split:
     """Return inputs with labels that know nothing of them."""
     parts = [torch.randn(n, 6, generator=generator, dtype=torch.float64) for n in (40, 200, 12)]

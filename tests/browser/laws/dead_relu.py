@@ -3,9 +3,13 @@
 import json
 import math
 
+import numpy as np
+import torch
+from scipy import stats
 from scipy.special import ndtr
 
-from actnorm import activation, evidence, gaussian
+from actnorm import evidence, gaussian
+from actnorm.activations import Activation, activation
 
 
 def death(cosine, n, kappa):
@@ -18,6 +22,21 @@ def death(cosine, n, kappa):
 def waking(depth, slope):
     """Time until a unit wakes under a pull of one: with ELU, and with a leak."""
     return math.expm1(depth), depth / slope
+
+
+def scorer(bias, keys):
+    """Inactive on a pair, silent on a query of so many keys, and the share of interaction."""
+    s = np.linspace(-20, 20, 80_001)  # what the query shares, times the root of two
+    density = np.exp(-(s**2) / 2) / math.sqrt(2 * math.pi) * 0.0005
+    silent = density @ ndtr(-bias * math.sqrt(2) - s) ** keys
+
+    def relu(mean, variance):
+        t = mean / math.sqrt(variance)
+        return math.sqrt(variance) * (t * ndtr(t) + np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi))
+
+    none, half = relu(bias, 1.0) ** 2, density @ relu(bias + s / math.sqrt(2), 0.5) ** 2
+    one = (1 + bias**2) * ndtr(bias) + bias * math.exp(-(bias**2) / 2) / math.sqrt(2 * math.pi)
+    return ndtr(-bias), silent, (one - 2 * half + none) / (one - half)
 
 
 def normalized(shift, scale, doublings):
@@ -36,6 +55,36 @@ def around_a_shock(update):
         for order in ("BN-ReLU", "ReLU-BN")
     ]
     return [films[call][int(update) // 3] for call in calls]
+
+
+def learned(slope, dead):
+    """The slope, and the share of dead units whose slope a first step raises (10 classes)."""
+    offset = 25 * slope**2 * dead / 64
+    others = 0.005 + (64 - dead) * (1 - slope) ** 2 / (128 * math.pi)
+    turned = offset / (offset + others) / dead  # the squared sine; Student's law with 9 degrees
+    return slope, stats.t.sf(math.sqrt(9 * turned / (1 - turned)), 9)
+
+
+def alike(slope):
+    """Cosines after a wide layer, of strangers (0) and of near twins (0.9)."""
+    leak = activation("leaky_relu", slope=slope)
+    return tuple(gaussian.correlation_map(leak, c) for c in (0.0, 0.9))
+
+
+def back_through(variance, depth):
+    """Gradient at layer 1 as a power of ten: softplus, centered, ReLU; and two layers' factors."""
+    moved = Activation("moved", lambda z: torch.nn.functional.softplus(z + 1))
+    centered = moved.shift(-gaussian.moments(moved).mean)
+    told, factors = [], []
+    for act, bias in ((activation("softplus"), 0), (centered, gaussian.critical_init(centered)[1])):
+        q, power = variance + bias, 0.0
+        for layer in range(int(depth)):
+            factor = variance * gaussian.slope_energy(act, std=math.sqrt(q))
+            power += math.log10(factor) / 2 * (layer < depth - 1)
+            q = gaussian.length_map(act, q, variance, bias)
+        told.append(power)
+        factors.append(factor)
+    return *told, (depth - 1) / 2 * math.log10(variance / 2), *factors
 
 
 def bent(leak, layers):
@@ -60,5 +109,8 @@ LAWS = {
     "anatomy-of-death": death,
     "smooth-cures": waking,
     "norm-order": (normalized, around_a_shock),
+    "attention-scorer": scorer,
+    "learned-leak": (learned, alike),
+    "deep-softplus": back_through,
     "gan-generator": (bent, canvas),
 }
