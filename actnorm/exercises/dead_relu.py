@@ -164,6 +164,30 @@ def _moved_by_two(variance: float) -> bool:
     return math.isclose(variance * energy, 1, rel_tol=1e-3)
 
 
+def _one_layer_share(share: Callable[[float], float]) -> bool:
+    for alpha in (-0.5, 0.0, 0.01, 0.3, 1.0):
+        slope = (1 + alpha) / 2  # what a straight line takes of one unit
+        square, mean = (1 + alpha**2) / 2, (1 - alpha) / math.sqrt(2 * math.pi)
+        if not math.isclose(share(alpha), slope**2 / (square - mean**2), rel_tol=1e-6):
+            return False
+    return True
+
+
+def _a_tenth_more_gradient(alpha: float) -> bool:
+    return 0 < alpha < 1 and math.isclose(math.hypot(1, alpha), 1.1, rel_tol=1e-3)
+
+
+def _modes_covered(count: Callable[[np.ndarray, np.ndarray, float], int]) -> bool:
+    centers = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0], [3.0, 3.0]])
+    for shares in ((25, 25, 25, 25), (100, 0, 0, 0), (74, 13, 13, 0), (13, 12, 12, 63)):
+        points = np.repeat(centers, shares, axis=0) + 0.1
+        if count(points, centers, 0.5) != sum(share >= 12.5 for share in shares):
+            return False
+        if count(points, centers, 0.01) != 0:
+            return False
+    return True
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "dead-at-one-half": (
         _dead_at_one_half,
@@ -244,5 +268,18 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "moved-by-two": (
         _moved_by_two,
         "what is subtracted has no slope; moving it alone brings the slopes nearer to one",
+    ),
+    "one-layer-share": (
+        _one_layer_share,
+        "the straight half of a unit is linear in the latent, and of the other half only what"
+        " varies counts",
+    ),
+    "a-tenth-more-gradient": (
+        _a_tenth_more_gradient,
+        "the mean square of the slope grows by one plus the square of the leak",
+    ),
+    "modes-covered": (
+        _modes_covered,
+        "a mode with a tenth of its share is one that the generator has all but lost",
     ),
 }

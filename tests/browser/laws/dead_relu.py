@@ -105,6 +105,24 @@ def back_through(variance, depth):
     return *told, (depth - 1) / 2 * math.log10(variance / 2), *factors
 
 
+def bent(leak, layers):
+    """Linear share of a wide fresh generator, and the correlation of its mean output."""
+    act, c, slope = activation("leaky_relu", slope=leak), 0.0, 1.0
+    for _ in range(int(layers)):
+        size = gaussian.expectation2(act, 1.0)
+        step = (gaussian.expectation2(act, c), gaussian.expectation2(act.slope, c))
+        c, slope = step[0] / size, slope * step[1] / size
+    return slope / (1 - c), c
+
+
+def canvas(replica):
+    """Modes that a generator covers with ReLU, and with a leak of 0.2."""
+    record = evidence.records()["dead-relu/gan-generator"]
+    painted = {e["call"]: e["result"] for e in record["recorded"] if e["name"] == "canvases"}
+    calls = [json.dumps([[arm], {}], sort_keys=True) for arm in ("ReLU", "leaky 0.2")]
+    return [painted[call]["modes"][int(replica)] for call in calls]
+
+
 LAWS = {
     "anatomy-of-death": death,
     "smooth-cures": waking,
@@ -113,4 +131,5 @@ LAWS = {
     "learned-leak": (learned, alike),
     "deep-softplus": back_through,
     "leak-as-residual": (leaking, of_a_replica),
+    "gan-generator": (bent, canvas),
 }
