@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from actnorm import gradients
+from actnorm import activation, gaussian, gradients
 
 
 def _relative_noise(noise: Callable[[Tensor], float]) -> bool:
@@ -40,6 +40,33 @@ def _even_target(ratio: Callable[[float], float]) -> bool:
     )
 
 
+def _best_scale(scale: Callable[[float], float]) -> bool:
+    """The correlation of a Gaussian with what PReLU makes of it, by quadrature."""
+
+    def correlation(slope: float) -> float:
+        act = activation("prelu", slope=slope)
+        both = gaussian.expectation(lambda z: z * act(z))
+        return both / math.sqrt(gaussian.moments(act).variance)
+
+    return all(
+        math.isclose(scale(a), correlation(a), rel_tol=1e-6, abs_tol=1e-9)
+        for a in (-1.0, -0.3, 0.0, 0.25, 1.0, 2.0)
+    )
+
+
+def _two_values(scale: float) -> bool:
+    """ReLU of -1 and 1 is 0 and 1, and standardized it is the input again."""
+    x = torch.tensor([-1.0, 1.0])
+    y = x.relu()
+    y = (y - y.mean()) / y.std(correction=0)
+    return math.isclose(scale, float((x * y).mean()), rel_tol=1e-6)
+
+
+def _learned_slope(slope: float) -> bool:
+    """p : q is as 1 to one half."""
+    return math.isclose((1 + slope) * 0.5, 1 - slope, rel_tol=0.01)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "relative-noise": (
         _relative_noise,
@@ -52,5 +79,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "even-target": (
         _even_target,
         "an even signal passes through q alone, while p² + q² of the noise remains",
+    ),
+    "best-scale": (
+        _best_scale,
+        "it is the correlation of what goes in and what comes out, p over the deviation",
+    ),
+    "two-values": (
+        _two_values,
+        "ReLU makes 0 and 1 of −1 and 1, and the norm makes −1 and 1 of these again",
+    ),
+    "learned-slope": (
+        _learned_slope,
+        "A is 1 and B is one half, so the slope is one half over three halves",
     ),
 }

@@ -40,4 +40,11 @@ def along_the_way(replica):
     ]
 
 
-LAWS = {"gradient-noise": (parity, along_the_way)}
+def best_scale(slope):
+    """The best scale behind PReLU for the target X, and the skewness of its output."""
+    act = an.activation("prelu", slope=slope)
+    out = an.gaussian.moments(act)
+    return an.gaussian.expectation(lambda z: z * act(z)) / np.sqrt(out.variance), out.skewness
+
+
+LAWS = {"gradient-noise": (parity, along_the_way), "symmetry-and-scale": best_scale}
