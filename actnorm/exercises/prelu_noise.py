@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 from typing import Any
 
 import torch
@@ -38,6 +39,34 @@ def _even_target(ratio: Callable[[float], float]) -> bool:
     return all(
         math.isclose(ratio(a), noise(a) / noise(0.0), rel_tol=1e-6) for a in (0.0, 0.25, 0.5, 0.9)
     )
+
+
+def _certain_fate(fate: Callable[[float, float, int], int]) -> bool:
+    """1 for certain life, -1 for certain death, 0 where the batch decides."""
+    cases = [
+        ((-1.0, 2.0, 32), 0),
+        ((0.1, 1.0, 8), 1),
+        ((-0.3, 2.0, 32), 1),
+        ((-0.3, 1.0, 32), 0),
+        ((-6.0, 1.0, 32), -1),
+        ((-6.0, 1.0, 64), 0),
+        ((-6.0, 2.0, 32), 0),
+        ((-6.0, 0.7, 64), -1),
+    ]
+    return all(fate(*given) == answer for given, answer in cases)
+
+
+def _shut_valve(gradient: Callable[[Tensor, Tensor], Tensor]) -> bool:
+    """Gradient of one slope that many inputs share, at the slope zero."""
+    generator = torch.Generator().manual_seed(0)
+    z, delta = torch.randn(2, 50, generator=generator, dtype=torch.float64)
+    slope = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    (exact,) = torch.autograd.grad(torch.prelu(z, slope), slope, delta)
+    return math.isclose(float(gradient(z, delta)), exact.item(), rel_tol=1e-9)
+
+
+def _half_are_dead(shift: float) -> bool:
+    return math.isclose(shift, NormalDist().inv_cdf(0.5 ** (1 / 800)), abs_tol=0.02)
 
 
 def _best_scale(scale: Callable[[float], float]) -> bool:
@@ -79,6 +108,18 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "even-target": (
         _even_target,
         "an even signal passes through q alone, while p² + q² of the noise remains",
+    ),
+    "certain-fate": (
+        _certain_fate,
+        "the largest of n normalized values lies between 1/√(n − 1) and √(n − 1)",
+    ),
+    "half-are-dead": (
+        _half_are_dead,
+        "Φ(c) to the power 800 is one half where Φ(c) is the 800th root of one half",
+    ),
+    "shut-valve": (
+        _shut_valve,
+        "each negative input adds itself times its gradient, whatever the slope is",
     ),
     "best-scale": (
         _best_scale,

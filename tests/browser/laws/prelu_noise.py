@@ -1,9 +1,12 @@
 """What the sliders of PReLU noise show, by the library."""
 
 import json
+import math
+from functools import cache
 
 import numpy as np
 import torch
+from scipy import integrate, stats
 
 import actnorm as an
 from actnorm import evidence
@@ -40,6 +43,28 @@ def along_the_way(replica):
     ]
 
 
+@cache
+def largest(n):
+    """Chance that the largest of n normalized Gaussian values is at most t, on a grid of t."""
+    if n == 3:
+        t = np.linspace(0.5**0.5, 2**0.5, 40_001)
+        return t, 1 - np.arccos(np.clip(t / 2**0.5, 0, 1)) * 3 / np.pi
+    below, chance = largest(n - 1)
+    t = math.sqrt(n - 1) * np.sin(np.linspace(math.asin(1 / (n - 1)), np.pi / 2, 40_001))
+    left = np.clip(1 - t**2 / (n - 1), 1e-18, None)
+    others = t * np.sqrt(n / (n - 1) / left)
+    density = left ** (n / 2 - 2) * np.interp(others, below, chance, left=0, right=1)
+    total = integrate.cumulative_trapezoid(density, t, initial=0)
+    return t, total / total[-1]
+
+
+def valve(shift, slope, power):
+    """Gradient that ReLU and PReLU pass behind batch normalization, and P(dead)."""
+    n = 2 ** int(power)
+    p = 0.5 * stats.beta.sf(shift**2 / (n - 1), 0.5, (n - 2) / 2)
+    return p, p + slope * (1 - p), float(np.interp(shift, *largest(n), left=0, right=1))
+
+
 def best_scale(slope):
     """The best scale behind PReLU for the target X, and the skewness of its output."""
     act = an.activation("prelu", slope=slope)
@@ -47,4 +72,8 @@ def best_scale(slope):
     return an.gaussian.expectation(lambda z: z * act(z)) / np.sqrt(out.variance), out.skewness
 
 
-LAWS = {"gradient-noise": (parity, along_the_way), "symmetry-and-scale": best_scale}
+LAWS = {
+    "gradient-noise": (parity, along_the_way),
+    "prelu-and-batchnorm": (valve,),
+    "symmetry-and-scale": best_scale,
+}
