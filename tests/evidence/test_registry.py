@@ -43,6 +43,15 @@ def test_a_chapters_claims_lie_in_its_own_file():
     assert list(dict.fromkeys(first)) == [name for _, name in sorted(chapters)]
 
 
+def test_a_page_stands_once(tmp_path, monkeypatch):
+    (tmp_path / "one.toml").write_text('[[page]]\nname = "a/b"\ntitle = "what counts"\n')
+    monkeypatch.setattr(room, "ROOM", tmp_path)
+    assert room.pages.__wrapped__() == {"a/b": {"name": "a/b", "title": "what counts"}}
+    (tmp_path / "two.toml").write_text('[[page]]\nname = "a/b"\ntitle = "what is lost"\n')
+    with pytest.raises(ValueError, match="two entries of the registry are of one page"):
+        room.pages.__wrapped__()
+
+
 def test_one_kind_of_quantity_has_one_margin():
     for claim in evidence.registry().values():
         for p in claim.parts:

@@ -34,8 +34,11 @@ def registry() -> dict[str, Claim]:
 @lru_cache
 def pages() -> dict[str, dict[str, Any]]:
     """Return what each page asks, answers and advises, by its name."""
-    tables = [_read(path) for path in ROOM.glob("*.toml")]
-    return {row["name"]: row for table in tables for row in table.get("page", ())}
+    rows = [row for path in ROOM.glob("*.toml") for row in _read(path).get("page", ())]
+    found = {row["name"]: row for row in rows}
+    if len(found) != len(rows):
+        raise ValueError("two entries of the registry are of one page")
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
