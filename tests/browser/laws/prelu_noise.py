@@ -58,9 +58,9 @@ def largest(n):
     return t, total / total[-1]
 
 
-def valve(shift, slope, power):
+def valve(shift, slope, count):
     """Gradient that ReLU and PReLU pass behind batch normalization, and P(dead)."""
-    n = 2 ** int(power)
+    n = int(count)
     p = 0.5 * stats.beta.sf(shift**2 / (n - 1), 0.5, (n - 2) / 2)
     return p, p + slope * (1 - p), float(np.interp(shift, *largest(n), left=0, right=1))
 
