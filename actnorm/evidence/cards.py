@@ -219,7 +219,8 @@ def _history(entries: Sequence[Mapping[str, Any]]) -> str:
         for entry in entries
     )
     return (
-        f"<details><summary>Deviations: {len(entries)} earlier effects</summary>"
+        f"<details><summary>Deviations: {len(entries)} earlier effect{'s' * (len(entries) > 1)},"
+        " with 99 % intervals</summary>"
         "<table class='an-table'><thead><tr><th>Part</th><th>Before</th><th>After</th></tr>"
         f"</thead><tbody>{body}</tbody></table></details>"
     )

@@ -199,7 +199,7 @@ def test_deviations_are_listed_with_both_effects():
     }
     entry |= {"before": size, "after": size | {"estimate": 0.7}}
     shown = text(cards.claim_card("1", "S.", "holds", [], history=[entry, entry | {"after": None}]))
-    assert "Deviations: 2 earlier effects" in shown
+    assert "Deviations: 2 earlier effects, with 99 % intervals" in shown
     assert "near revision 1, 2026-01-02, abcdef1 0.500 [0.400, 0.600]" in shown
     assert "0.700 [0.400, 0.600] margin 0.200, 32 replicas" in shown
     assert "dropped" in shown
