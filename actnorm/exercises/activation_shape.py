@@ -31,6 +31,20 @@ def _time_to_target(time: float) -> bool:
     return math.isclose(time, 0.88, rel_tol=1e-3)
 
 
+def _kept_by_sparsemax(kept: Callable[[list[float]], list[bool]]) -> bool:
+    bags = ([1.0, 0.5, -0.5], [2.0, 1.9, 1.8, 1.2], [0.3, 0.2, 0.1, 0.0, -0.2], [5.0])
+    told = ([True, True, False], [True, True, True, False], [True] * 4 + [False], [True])
+    return all(list(map(bool, kept(e))) == right for e, right in zip(bags, told, strict=True))
+
+
+def _muted_tenth(bias: float) -> bool:
+    return math.isclose(0.5 * math.erfc(bias / 2 / math.sqrt(2)), 0.1, abs_tol=1e-3)
+
+
+def _as_concentrated_as_relu(scale: float) -> bool:
+    return math.isclose(math.exp(-(scale**2)), 1 / math.pi, rel_tol=1e-2)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gain-of-leaky-relu": (
         _gain_of_leaky_relu,
@@ -43,5 +57,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "time-to-target": (
         _time_to_target,
         "updates and the time of one multiply: the saving shrinks from a fifth to an eighth",
+    ),
+    "kept-by-sparsemax": (
+        _kept_by_sparsemax,
+        "it is not one other token that counts, but by how much all others lie above, in sum",
+    ),
+    "muted-tenth": (
+        _muted_tenth,
+        "only the bias over the scale counts, and a standard normal leaves a tenth below -1.2816",
+    ),
+    "as-concentrated-as-relu": (
+        _as_concentrated_as_relu,
+        "softmax uses exp(-s^2) of a large bag, and ReLU 1/pi",
     ),
 }

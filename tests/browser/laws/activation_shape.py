@@ -1,6 +1,9 @@
 """What the sliders of the shape of an activation show, by the library."""
 
 import json
+import math
+
+import numpy as np
 
 from actnorm import activation, evidence, gaussian
 
@@ -25,4 +28,13 @@ def race(updates):
     return sorted(curve[int(updates) // 20] for curve in curves)
 
 
-LAWS = {"the-race": (shares, race)}
+def gates(scale, bias, tokens):
+    """Muted by a ReLU gate, and in use under ReLU and under softmax, of very many tokens."""
+    del tokens  # it moves the other curves
+    once = gaussian.expectation("relu", bias, scale)
+    squared = gaussian.expectation(lambda z: np.maximum(z, 0) ** 2, bias, scale)
+    muted = 0.5 * math.erfc(bias / scale / math.sqrt(2))
+    return muted, once**2 / squared, math.exp(-(scale**2))
+
+
+LAWS = {"the-race": (shares, race), "gates": gates}
