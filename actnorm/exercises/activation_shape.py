@@ -31,6 +31,25 @@ def _time_to_target(time: float) -> bool:
     return math.isclose(time, 0.88, rel_tol=1e-3)
 
 
+def _equispaced_radius(radius: Callable[[float], float]) -> bool:
+    """At the right R the pole's potential equals that of the ends."""
+    for d in (0.5, math.pi / 2, math.pi):
+        y = d / radius(d)
+        pole = 0.5 * math.log(1 + y * y) + y * math.atan(1 / y)
+        if not math.isclose(pole, math.log(2), rel_tol=1e-3):
+            return False
+    return True
+
+
+def _degrees_for_a_thousand(degrees: float) -> bool:
+    y = math.pi / 8
+    return math.isclose(degrees, math.log(1000) / math.asinh(y), rel_tol=0.06)
+
+
+def _slopes_apart(slope: float) -> bool:
+    return math.isclose(slope, 0.075, rel_tol=1e-3)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gain-of-leaky-relu": (
         _gain_of_leaky_relu,
@@ -43,5 +62,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "time-to-target": (
         _time_to_target,
         "updates and the time of one multiply: the saving shrinks from a fifth to an eighth",
+    ),
+    "equispaced-radius": (
+        _equispaced_radius,
+        "the page's factor is one where the pole, over R, stands at 0.5255",
+    ),
+    "degrees-for-a-thousand": (
+        _degrees_for_a_thousand,
+        "the sigmoid's pole stands at pi, so y is pi over 8; each degree divides by y + sqrt(1 + y^2)",
+    ),
+    "slopes-apart": (
+        _slopes_apart,
+        "they differ by at most 0.02 in value; at zero Bernstein's factor is the degree over R",
     ),
 }
