@@ -69,7 +69,7 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "degrees-for-a-thousand": (
         _degrees_for_a_thousand,
-        "the sigmoid's pole stands at pi, so y is pi over 8; each degree divides by y + sqrt(1 + y^2)",
+        "the sigmoid's pole stands at pi: y is pi over 8, and each degree divides by rho",
     ),
     "slopes-apart": (
         _slopes_apart,
