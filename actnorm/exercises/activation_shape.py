@@ -45,6 +45,25 @@ def _as_concentrated_as_relu(scale: float) -> bool:
     return math.isclose(math.exp(-(scale**2)), 1 / math.pi, rel_tol=1e-2)
 
 
+def _equispaced_radius(radius: Callable[[float], float]) -> bool:
+    """At the right R the pole's potential equals that of the ends."""
+    for d in (0.5, math.pi / 2, math.pi):
+        y = d / radius(d)
+        pole = 0.5 * math.log(1 + y * y) + y * math.atan(1 / y)
+        if not math.isclose(pole, math.log(2), rel_tol=1e-3):
+            return False
+    return True
+
+
+def _degrees_for_a_thousand(degrees: float) -> bool:
+    y = math.pi / 8
+    return math.isclose(degrees, math.log(1000) / math.asinh(y), rel_tol=0.06)
+
+
+def _slopes_apart(slope: float) -> bool:
+    return math.isclose(slope, 0.075, rel_tol=1e-3)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gain-of-leaky-relu": (
         _gain_of_leaky_relu,
@@ -69,5 +88,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "as-concentrated-as-relu": (
         _as_concentrated_as_relu,
         "softmax uses exp(-s^2) of a large bag, and ReLU 1/pi",
+    ),
+    "equispaced-radius": (
+        _equispaced_radius,
+        "the page's factor is one where the pole, over R, stands at 0.5255",
+    ),
+    "degrees-for-a-thousand": (
+        _degrees_for_a_thousand,
+        "the sigmoid's pole stands at pi: y is pi over 8, and each degree divides by rho",
+    ),
+    "slopes-apart": (
+        _slopes_apart,
+        "they differ by at most 0.02 in value; at zero Bernstein's factor is the degree over R",
     ),
 }
