@@ -1,6 +1,7 @@
 """What the sliders of the shape of an activation show, by the library."""
 
 import json
+import math
 
 from actnorm import activation, evidence, gaussian
 
@@ -25,4 +26,25 @@ def race(updates):
     return sorted(curve[int(updates) // 20] for curve in curves)
 
 
-LAWS = {"the-race": (shares, race)}
+def turning(angle, layers):
+    """Likeness of a unit's fields on two images at an angle, and the field's half-width."""
+    c, kept = math.cos(math.radians(angle)), 1.0
+    for _ in range(int(layers) - 1):
+        kept *= 1 - math.acos(max(-1.0, min(1.0, c))) / math.pi
+        c = gaussian.correlation_map("relu", c)
+    return kept, math.sqrt(2 * layers / 3)
+
+
+def scene(number):
+    """Share of strength on the digit's ink in a fresh and a trained network, from the record."""
+    record = evidence.records()["activation-shape/receptive-field"]
+    call = json.dumps([["ReLU", "digits"], {}], sort_keys=True)
+    (maps,) = (
+        e["result"]["maps"]
+        for e in record["recorded"]
+        if (e["name"], e["call"]) == ("judged", call)
+    )
+    return [shares[int(number) - 1] for shares in maps["share"]]
+
+
+LAWS = {"the-race": (shares, race), "receptive-field": (turning, scene)}
