@@ -64,6 +64,24 @@ def _slopes_apart(slope: float) -> bool:
     return math.isclose(slope, 0.075, rel_tol=1e-3)
 
 
+def _field_variance(variance: Callable[[int, int], float]) -> bool:
+    return all(
+        math.isclose(variance(n, k), n * (k * k - 1) / 12, rel_tol=1e-6)
+        for n in (1, 4, 9)
+        for k in (1, 3, 5)
+    )
+
+
+def _third_layer(likeness: float) -> bool:
+    angle = math.acos(gaussian.correlation_map("relu", 0.0))
+    return math.isclose(likeness, 0.5 * (1 - angle / math.pi), rel_tol=1e-2)
+
+
+def _linear_and_mean(output: Callable[[float, float, float, float], float]) -> bool:
+    cases = ((1.0, 2.0, 3.0, 4.0), (0.5, -1.0, 2.0, 0.25), (2.0, 0.0, 1.0, 1.0))
+    return all(math.isclose(output(*case), math.prod(case)) for case in cases)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gain-of-leaky-relu": (
         _gain_of_leaky_relu,
@@ -100,5 +118,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "slopes-apart": (
         _slopes_apart,
         "they differ by at most 0.02 in value; at zero Bernstein's factor is the degree over R",
+    ),
+    "field-variance": (
+        _field_variance,
+        "each layer is a step of a random walk, uniform over k places: (k * k - 1) / 12",
+    ),
+    "third-layer": (
+        _third_layer,
+        "half of the gates are shared in the first layer; there the angle has shrunk",
+    ),
+    "linear-and-mean": (
+        _linear_and_mean,
+        "on a torus the mean passes each layer on its own, times the sum of the weights",
     ),
 }

@@ -53,4 +53,30 @@ def interpolation(half, degree):
     return *factors, *np.log10(errors)
 
 
-LAWS = {"the-race": (shares, race), "gates": gates, "polynomials": interpolation}
+def turning(angle, layers):
+    """Likeness of a unit's fields on two images at an angle, and the field's half-width."""
+    c, kept = math.cos(math.radians(angle)), 1.0
+    for _ in range(int(layers) - 1):
+        kept *= 1 - math.acos(max(-1.0, min(1.0, c))) / math.pi
+        c = gaussian.correlation_map("relu", c)
+    return kept, math.sqrt(2 * layers / 3)
+
+
+def scene(number):
+    """Share of strength on the digit's ink in a fresh and a trained network, from the record."""
+    record = evidence.records()["activation-shape/receptive-field"]
+    call = json.dumps([["ReLU", "digits"], {}], sort_keys=True)
+    (maps,) = (
+        e["result"]["maps"]
+        for e in record["recorded"]
+        if (e["name"], e["call"]) == ("judged", call)
+    )
+    return [shares[int(number) - 1] for shares in maps["share"]]
+
+
+LAWS = {
+    "the-race": (shares, race),
+    "gates": gates,
+    "polynomials": interpolation,
+    "receptive-field": (turning, scene),
+}
