@@ -69,6 +69,27 @@ def _half_are_dead(shift: float) -> bool:
     return math.isclose(shift, NormalDist().inv_cdf(0.5 ** (1 / 800)), abs_tol=0.02)
 
 
+def _starting_spread(spread: Callable[[float, float], float]) -> bool:
+    """Deviation over root mean square."""
+    cases = ((0.5, 0.2083), (-0.4, 0.58), (0.0, 1.0), (3.0, 1.0))
+    return all(math.isclose(spread(m, s), s / math.hypot(m, s), rel_tol=1e-6) for m, s in cases)
+
+
+def _center_relu(mean: float) -> bool:
+    return math.isclose(mean, gaussian.moments("relu").mean, abs_tol=1e-3)
+
+
+def _prelu_cosine(cosine: Callable[[float], float]) -> bool:
+    """Squared mean over mean square, by quadrature."""
+
+    def exact(slope: float) -> float:
+        out = gaussian.moments(activation("prelu", slope=slope))
+        return out.mean**2 / (out.mean**2 + out.variance)
+
+    slopes = (-0.5, 0.0, 0.25, 0.6, 1.0)
+    return all(math.isclose(cosine(a), exact(a), rel_tol=1e-6, abs_tol=1e-9) for a in slopes)
+
+
 def _best_scale(scale: Callable[[float], float]) -> bool:
     """The correlation of a Gaussian with what PReLU makes of it, by quadrature."""
 
@@ -132,5 +153,18 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "learned-slope": (
         _learned_slope,
         "A is 1 and B is one half, so the slope is one half over three halves",
+    ),
+    "starting-spread": (
+        _starting_spread,
+        "one less the mean cosine is the variance over the mean square, and spread is its root",
+    ),
+    "center-relu": (
+        _center_relu,
+        "the positive half of a Gaussian has the mean one over the root of two pi",
+    ),
+    "prelu-cosine": (
+        _prelu_cosine,
+        "the mean is one less the slope over the root of two pi, and the mean square one half of"
+        " one plus the squared slope",
     ),
 }

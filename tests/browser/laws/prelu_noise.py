@@ -72,8 +72,16 @@ def best_scale(slope):
     return an.gaussian.expectation(lambda z: z * act(z)) / np.sqrt(out.variance), out.skewness
 
 
+def fresh_spread(raised, slope):
+    """Spread of a fresh head's embeddings with a raised PReLU, and their mean cosine."""
+    out = an.gaussian.moments(an.activation("leaky_relu", slope=slope).shift(raised))
+    cosine = out.mean**2 / (out.mean**2 + out.variance)
+    return math.sqrt(1 - cosine), cosine
+
+
 LAWS = {
     "gradient-noise": (parity, along_the_way),
     "prelu-and-batchnorm": (valve,),
+    "representation-collapse": fresh_spread,
     "symmetry-and-scale": best_scale,
 }
