@@ -82,6 +82,34 @@ def _linear_and_mean(output: Callable[[float, float, float, float], float]) -> b
     return all(math.isclose(output(*case), math.prod(case)) for case in cases)
 
 
+def _gain_of_an_orthogonal_sigmoid(gain: float) -> bool:
+    return math.isclose(gain, 4.0, rel_tol=1e-3)
+
+
+def _bias_for_a_delay(bias: Callable[[int], float]) -> bool:
+    def signal(b: float, steps: int) -> float:
+        """Logarithm of d/db sigma(b)^steps, but for a constant."""
+        return -steps * math.log1p(math.exp(-b)) - math.log1p(math.exp(b))
+
+    for steps in (2, 10, 100, 1000):
+        b = bias(steps)
+        if signal(b, steps) < max(signal(b - 0.05, steps), signal(b + 0.05, steps)):
+            return False
+    return True
+
+
+def _sigmoid_in_disguise(network: Callable[[float, float], tuple[float, float, float]]) -> bool:
+    for w, u in ((0.7, -1.3), (-2.0, 0.4)):
+        again, into, bias = network(w, u)
+        state, hidden = 0.0, 0.5
+        for x in (1.0, -0.3, 0.8, 0.1):
+            state = math.tanh(w * state + u * x)
+            hidden = 1 / (1 + math.exp(-(again * hidden + into * x + bias)))
+            if not math.isclose(2 * hidden - 1, state, abs_tol=1e-9):
+                return False
+    return True
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gain-of-leaky-relu": (
         _gain_of_leaky_relu,
@@ -130,5 +158,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "linear-and-mean": (
         _linear_and_mean,
         "on a torus the mean passes each layer on its own, times the sum of the weights",
+    ),
+    "gain-of-an-orthogonal-sigmoid": (
+        _gain_of_an_orthogonal_sigmoid,
+        "each step multiplies the gradient by the slope at zero, a quarter, and by the gain",
+    ),
+    "bias-for-a-delay": (
+        _bias_for_a_delay,
+        "the odds of keeping must equal the number of steps, and the bias is their logarithm",
+    ),
+    "sigmoid-in-disguise": (
+        _sigmoid_in_disguise,
+        "tanh(u) is twice the sigmoid of 2u, less one; the constant goes into the biases",
     ),
 }

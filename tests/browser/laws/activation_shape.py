@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+from scipy.special import expit, log_expit
 
 from actnorm import activation, evidence, gaussian
 
@@ -74,9 +75,36 @@ def scene(number):
     return [shares[int(number) - 1] for shares in maps["share"]]
 
 
+def noisy(function, bias, variance):
+    """Mean of a function of b + z, z ~ N(0, variance)."""
+    std = variance**0.5
+    return gaussian.expectation(lambda z: function(bias + z), std=std, kinks=(-bias,))
+
+
+def loudness(bias):
+    """Variance that the gates of a wide LSTM read: its input's, and a third of its output's."""
+    half, variance = gaussian.expectation, 1.0
+    for _ in range(200):
+        opens = noisy(lambda u: expit(u) ** 2, 0.0, variance)
+        keeps = noisy(lambda u: expit(u) ** 2, bias, variance)
+        cell = opens * half(lambda u: np.tanh(u) ** 2, std=variance**0.5) / (1 - keeps)
+        variance = 1 + opens * half(lambda c: np.tanh(c) ** 2, std=cell**0.5) / 3
+    return variance
+
+
+def step_back(gain, bias):
+    """A plain network's factor of a step; what gates keep, as a logarithm; the gate's signal."""
+    factor = gaussian.chi("sigmoid", gain**2, 1.0) ** 0.5
+    variance = loudness(bias)
+    share = noisy(expit, bias, variance)
+    slope = noisy(lambda u: expit(u) * expit(-u), bias, variance)
+    return factor, noisy(log_expit, bias, variance), 40 * share**39 * slope
+
+
 LAWS = {
     "the-race": (shares, race),
     "gates": gates,
     "polynomials": interpolation,
     "receptive-field": (turning, scene),
+    "memory": step_back,
 }
