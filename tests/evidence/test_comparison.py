@@ -35,12 +35,14 @@ def test_replicas_within_a_hundredth_of_the_margin_are_equal(moves):
     assert (found.words, found.contradicts) == ("8 of 8 equal", False)
 
 
-def test_an_exact_replica_that_differs_contradicts():
+def test_one_exact_replica_may_differ_on_another_processor_and_most_may_not():
     live = then[:8].copy()
     live[3] += 0.0021
     found = itself(live, EXACT)
-    assert (found.words, found.contradicts) == ("7 of 8 equal", True)
-    assert not itself(live, CHAOTIC).contradicts
+    assert (found.words, found.contradicts) == ("7 of 8 equal", False)
+    live[:5] = then[:5] + np.array([1, -1, 1, -1, 0.1]) / 10
+    found = itself(live, EXACT)
+    assert (found.words, found.contradicts) == ("3 of 8 equal", True)
 
 
 def test_chaotic_replicas_are_judged_together_against_what_rounding_does():
