@@ -50,7 +50,11 @@ def _mean_and_error(sample: np.ndarray, overlap: float = 0.0) -> tuple[float, fl
 
 
 def skewness(sample: np.ndarray) -> float:
-    """Return the skewness, or 0 where the sample does not vary beyond its last digits."""
+    """Return the skewness, or 0 where the sample does not vary beyond its last digits, or by less
+    than any margin could tell.
+    """
+    if np.ptp(sample) < 1e-12:
+        return 0.0
     _, exponent = np.frexp(np.abs(sample).max())
     away = np.ldexp(sample, -exponent)
     away = away - away.mean()

@@ -224,6 +224,12 @@ def test_whatever_holds_real_numbers_is_read():
         assert evidence.mean_effect(x) == expected
 
 
+def test_rounding_errors_of_which_one_is_larger_are_not_skewed():
+    errors = [2.2e-16] * 31 + [3.3e-16]
+    assert not evidence.mean_effect(errors).beside
+    assert evidence.mean_effect(np.multiply(errors, 1e6)).beside
+
+
 def test_a_skewed_sample_gets_its_bootstrap_t_interval_beside():
     x = np.random.default_rng(3).lognormal(0, 1.2, 32)
     assert stats.skew(x) > 1
