@@ -55,7 +55,7 @@ def interpolation(half, degree):
 
 
 def turning(angle, layers):
-    """Likeness of a unit's fields on two images at an angle, and the field's half-width."""
+    """Likeness of a unit's fields on two images at an angle, and the field's standard deviation."""
     c, kept = math.cos(math.radians(angle)), 1.0
     for _ in range(int(layers) - 1):
         kept *= 1 - math.acos(max(-1.0, min(1.0, c))) / math.pi
