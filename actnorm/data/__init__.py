@@ -1,5 +1,6 @@
 """Data that is bundled or generated: seeded, and cut so that tuning never sees what judges."""
 
+from actnorm.data.arrays import nci60
 from actnorm.data.genes import lac_induction
 from actnorm.data.images import digits
 from actnorm.data.photographs import photographs, picture
@@ -14,6 +15,7 @@ __all__ = [
     "lac_induction",
     "mixtures",
     "mnist1d",
+    "nci60",
     "photographs",
     "picture",
 ]

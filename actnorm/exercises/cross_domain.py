@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from numpy.polynomial.hermite_e import hermegauss
 from scipy.optimize import brentq
 
 
@@ -33,6 +34,27 @@ def _memory_without_a_switch(lifetimes: Callable[[float], float]) -> bool:
     return True
 
 
+def _log_ratio_of_a_proportion(log_ratio: Callable[[float], float]) -> bool:
+    for x, y in ((1.0, 1.0), (8.0, 1.0), (0.3, 20.0), (5.0, 4.0)):
+        if not math.isclose(log_ratio(x / (x + y)), math.log(x / y), rel_tol=1e-6, abs_tol=1e-9):
+            return False
+    return True
+
+
+def _mean_ratio_of_nothing(mean: float) -> bool:
+    nodes, weights = hermegauss(40)
+    one_sample = weights @ [math.exp(0.5 * z) for z in nodes] / math.sqrt(2 * math.pi)
+    return math.isclose(mean, one_sample**2, rel_tol=0.005)
+
+
+def _tilt_of_an_offset(tilt: Callable[[float, float], float]) -> bool:
+    for m, c in ((1.0, 1.0), (3.0, 0.5), (100.0, 0.5), (2.0, 30.0)):
+        changes = (math.log2((k * m + c) / (m + c)) for k in (2, 0.5))
+        if not math.isclose(tilt(m, c), sum(changes), rel_tol=1e-6):
+            return False
+    return True
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hill-as-a-unit": (
         _hill_as_a_unit,
@@ -45,5 +67,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "memory-without-a-switch": (
         _memory_without_a_switch,
         "the response has slope -x/(1 + x) at the state x, so a difference decays at 1/(1 + x)",
+    ),
+    "log-ratio-of-a-proportion": (
+        _log_ratio_of_a_proportion,
+        "the proportion is the sigmoid of the log ratio, whose inverse is the log odds",
+    ),
+    "mean-ratio-of-nothing": (
+        _mean_ratio_of_nothing,
+        "each sample's noise brings a factor exp(s^2/2), whichever it stands under",
+    ),
+    "tilt-of-an-offset": (
+        _tilt_of_an_offset,
+        "an offset hides more of a change down than of one up: the sum is never below zero",
     ),
 }

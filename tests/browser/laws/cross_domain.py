@@ -1,6 +1,7 @@
 """What the sliders of cross-domain analogies show, by an independent calculation."""
 
 import math
+from statistics import NormalDist
 
 
 def lac(repressors, energy, log_dose):
@@ -11,4 +12,11 @@ def lac(repressors, energy, log_dose):
     return 1 / (1 + bound), -math.log(bound)
 
 
-LAWS = {"gene-networks": lac}
+def found(cutoff, fold, noise):
+    """Shares of genes found up and down by a cutoff on one noisy ratio."""
+    law = NormalDist(sigma=noise * 2**0.5)
+    up = law.cdf(math.log(fold / (1 + cutoff)))
+    return up, law.cdf(math.log(fold * (1 - cutoff))) if cutoff < 1 else 0.0
+
+
+LAWS = {"fold-change": found, "gene-networks": lac}
