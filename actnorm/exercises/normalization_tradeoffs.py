@@ -51,6 +51,30 @@ def _whiten_the_colors(whiten: Callable[[Tensor], Tensor]) -> bool:
     return True
 
 
+def _loud_share(share: Callable[[float, int], float]) -> bool:
+    for s, heads in ((1, 4), (3, 8), (10, 2)):
+        behind = torch.tensor([s**2] + [1.0] * (heads - 1), dtype=torch.float64)
+        if not math.isclose(share(s, heads), behind[0] / behind.sum(), rel_tol=1e-6):
+            return False
+    return True
+
+
+def _tenth_of_a_voice(s: float) -> bool:
+    return math.isclose(math.sqrt(8 / (s**2 + 7)), 0.1, rel_tol=0.01)
+
+
+def _norm_of_heads(norm: Callable[[Tensor, int], Tensor]) -> bool:
+    z = torch.randn(9, 5, 12, dtype=torch.float64, generator=streams.stream("noise", 0, seed=1000))
+    for loud in range(3):
+        mine = torch.arange(12) // 4 == loud
+        before, after = norm(z, 3), norm(torch.where(mine, 50 * z, z), 3)
+        if after.shape != z.shape or not torch.allclose(before[..., ~mine], after[..., ~mine]):
+            return False
+        if abs(after[..., mine].square().mean() - 1) > 0.01:
+            return False
+    return True
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "swap-statistics": (
         _swap_statistics,
@@ -63,5 +87,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "whiten-the-colors": (
         _whiten_the_colors,
         "a linear map of the three colors can take out all of their first two moments at once",
+    ),
+    "loud-share": (
+        _loud_share,
+        "the norm divides all heads by one number, so that squares keep their shares",
+    ),
+    "tenth-of-a-voice": (
+        _tenth_of_a_voice,
+        "with many heads it takes a little more than the square root of their number, times ten",
+    ),
+    "norm-of-heads": (
+        _norm_of_heads,
+        "each head is divided by its own deviation, so no other head comes into it",
     ),
 }

@@ -1,6 +1,7 @@
 """What the sliders of normalization's tradeoffs show, by the library."""
 
 import numpy as np
+from scipy import integrate, stats
 from scipy.fft import dctn
 
 from actnorm import data
@@ -31,4 +32,17 @@ def swapped(share):
     return share * COLORS, share * FREQUENCIES
 
 
-LAWS = {"style": swapped}
+def heard(loud, heads, tau):
+    """A quiet head's size behind the norm, and what a linear reader finds of it; wide heads."""
+
+    def mean(power):
+        def weighted(g):
+            s = loud * np.exp(tau * g)
+            return stats.norm.pdf(g) * (heads / (s**2 + heads - 1)) ** power
+
+        return integrate.quad(weighted, -8, 8, epsabs=1e-12, points=[-2, 0, 2])[0]
+
+    return (heads / (loud**2 + heads - 1)) ** 0.5, mean(0.5) ** 2 / mean(1)
+
+
+LAWS = {"style": swapped, "loud-head": heard}
