@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from actnorm import data, streams
 
@@ -75,6 +75,41 @@ def _norm_of_heads(norm: Callable[[Tensor, int], Tensor]) -> bool:
     return True
 
 
+def _recalibrate(recalibrated: Callable[[nn.Module, Tensor], nn.Module]) -> bool:
+    for replica in range(3):
+        dice = streams.stream("noise", replica, seed=1000)
+        model = nn.Sequential(nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(8))
+        examples = 3 + 0.5 * torch.randn(500, 8, generator=dice)
+        model.train()(examples - 5)
+        model = recalibrated(model.eval(), examples)
+        first, hidden = model[0], model[:2](examples)
+        if model.training or not torch.allclose(first.running_mean, examples.mean(0), rtol=0.01):
+            return False
+        if not torch.allclose(first.running_var, examples.var(0), rtol=0.01):
+            return False
+        if not torch.allclose(model(examples), model[3](hidden)):
+            return False
+    return True
+
+
+def _examples_for_an_error(count: float) -> bool:
+    return math.isclose(count, 16 * (0.4 / 0.1) ** 2, rel_tol=0.1)
+
+
+def _gain_of_each_pixel(build: Callable[[], nn.Module]) -> bool:
+    for replica in range(3):
+        dice, model = streams.stream("noise", replica, seed=1000), build().double()
+        x = torch.randn(200, 64, generator=dice, dtype=torch.float64)
+        gain, added = torch.rand(2, 64, generator=dice, dtype=torch.float64)
+        with torch.no_grad():
+            here, there = (model.train()(seen) for seen in (x, (gain + 0.1) * x + added))
+        if here.shape != (200, 10) or here.std(0).max() < 1e-6:
+            return False
+        if (here - there).abs().max() > 1e-2:
+            return False
+    return True
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "swap-statistics": (
         _swap_statistics,
@@ -99,5 +134,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "norm-of-heads": (
         _norm_of_heads,
         "each head is divided by its own deviation, so no other head comes into it",
+    ),
+    "recalibrate": (
+        _recalibrate,
+        "one pass in training mode with fresh running statistics, and no gradient",
+    ),
+    "examples-for-an-error": (
+        _examples_for_an_error,
+        "a quarter of the error takes sixteen times the examples",
+    ),
+    "gain-of-each-pixel": (
+        _gain_of_each_pixel,
+        "in front of the first layer a norm sees each pixel with its own gain",
     ),
 }

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import integrate, stats
 from scipy.fft import dctn
+from scipy.special import comb, ndtr
 
 from actnorm import data
 
@@ -45,4 +46,15 @@ def heard(loud, heads, tau):
     return (heads / (loud**2 + heads - 1)) ** 0.5, mean(0.5) ** 2 / mean(1)
 
 
-LAWS = {"style": swapped, "loud-head": heard}
+def recalibrated(gain, offset, share, examples):
+    """Accuracy on two classes about -1 and 1: as it is, and with the mean of some examples."""
+    n, spread = 2 ** int(examples), 0.5
+    k = np.arange(n + 1)
+    width, mean = spread * np.sqrt(1 + 1 / n), 2 * k / n - 1
+    odds = comb(n, k) * share**k * (1 - share) ** (n - k)
+    right = odds @ (ndtr((1 - mean) / width) + ndtr((1 + mean) / width)) / 2
+    before = sum(ndtr((gain + s * offset) / (abs(gain) * spread)) for s in (1, -1)) / 2
+    return before, right if gain > 0 else 1 - right
+
+
+LAWS = {"style": swapped, "loud-head": heard, "sim-to-real": recalibrated}
