@@ -11,7 +11,14 @@ def pool(asked: str) -> str:
     """Return the pool of data that stands in for the one asked for.
 
     In a rehearsal (``ACTNORM_POOL=tuning``) nothing sees the judging pool.
+
+    Raises
+    ------
+    ValueError
+        If there is no such pool.
     """
+    if asked not in POOLS:
+        raise ValueError(f"pool must be one of {', '.join(POOLS)}, not {asked!r}")
     return "tuning" if _rehearsed() else asked
 
 

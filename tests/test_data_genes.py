@@ -54,5 +54,5 @@ def test_a_rehearsal_sees_the_tuning_pool_only(pools, monkeypatch):
 
 
 def test_other_pools_are_refused_by_name():
-    with pytest.raises(ValueError, match="pool must be one of tuning, judging, not 'test'"):
+    with pytest.raises(ValueError, match="pool must be one of judging, tuning, not 'test'"):
         an.data.lac_induction("test")

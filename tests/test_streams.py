@@ -88,7 +88,7 @@ def test_bad_environment_is_named(monkeypatch, variable, value, message):
         (lambda: streams.replicas(0), "count must be at least 1"),
         (lambda: streams.replicas(1, first=-1), "first must be >= 0, not -1"),
         (lambda: streams.replicas(8, live=9), "live must be at most count = 8, not 9"),
-        (lambda: data.digits("test"), "pool must be one of tuning, judging, not 'test'"),
+        (lambda: data.digits("test"), "pool must be one of judging, tuning, not 'test'"),
         (
             lambda: data.Split((torch.ones(3), torch.ones(2)), (torch.ones(1),), (torch.ones(1),)),
             r"train must hold tensors of one length of at least 1, not \[2, 3\]",

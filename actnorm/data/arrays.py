@@ -8,8 +8,6 @@ import pandas as pd
 
 from actnorm import environment
 
-POOLS = ("tuning", "judging")
-
 
 def nci60(pool: str = "judging") -> pd.DataFrame:
     """Return log ratios of gene expression in 60 cancer cell lines, by two-color microarray.
@@ -36,12 +34,11 @@ def nci60(pool: str = "judging") -> pd.DataFrame:
     lines, Nature Genetics 24, 227-235; as distributed with ISLP (BSD). What was left out stands
     beside the table.
     """
-    if pool not in POOLS:
-        raise ValueError(f"pool must be one of {', '.join(POOLS)}, not {pool!r}")
+    pool = environment.pool(pool)
     path = resources.files("actnorm.data") / "tables" / "nci60.csv.gz"
     with path.open("rb") as file:
         table = pd.read_csv(file, compression="gzip")
     genes = table.columns[1:]
     tuning = [gene for k, gene in enumerate(genes) if k % 3 == 0]
-    kept = tuning if environment.pool(pool) == "tuning" else genes.difference(tuning, sort=False)
+    kept = tuning if pool == "tuning" else genes.difference(tuning, sort=False)
     return pd.concat([table["label"].rename("type"), table[kept] / 100], axis=1)

@@ -8,7 +8,6 @@ import pandas as pd
 
 from actnorm import environment
 
-POOLS = ("tuning", "judging")
 ENERGIES = {"O1": -15.3, "O2": -13.9, "O3": -9.7}  # of repressor and operator, in k_B T
 
 
@@ -36,15 +35,14 @@ def lac_induction(pool: str = "judging") -> pd.DataFrame:
     M. Razo-Mejia et al. (2018), Tuning transcriptional regulation through signaling, Cell Systems
     6, 456-469; MIT license. What was left out stands beside the table.
     """
-    if pool not in POOLS:
-        raise ValueError(f"pool must be one of {', '.join(POOLS)}, not {pool!r}")
+    pool = environment.pool(pool)
     path = resources.files("actnorm.data") / "tables" / "lac_induction.csv"
     with path.open(encoding="utf-8") as file:
         wide = pd.read_csv(file, dtype={"date": str})
     wide["plate"] = wide["date"] + " " + wide["user"]
     plates = wide[["operator", "plate"]].drop_duplicates()
     tuning = plates.groupby("operator").cumcount() % 3 == 0
-    kept = plates[tuning if environment.pool(pool) == "tuning" else ~tuning]
+    kept = plates[tuning if pool == "tuning" else ~tuning]
     long = wide.merge(kept).melt(
         ["operator", "plate", "iptg_uM"],
         [name for name in wide.columns if name.isdecimal()],

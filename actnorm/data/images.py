@@ -51,10 +51,7 @@ def digits(pool: str = "judging", *, standardize: bool = True) -> Draw:
     E. Alpaydin and C. Kaynak (1998), Optical Recognition of Handwritten Digits, UCI Machine
     Learning Repository, CC BY 4.0; as bundled with scikit-learn.
     """
-    pools = _digits_pools()
-    if pool not in pools:
-        raise ValueError(f"pool must be one of {', '.join(pools)}, not {pool!r}")
-    inputs, targets = pools[environment.pool(pool)]
+    inputs, targets = _digits_pools()[environment.pool(pool)]
 
     def draw(generator: torch.Generator) -> Split:
         order = torch.randperm(len(targets), generator=generator, device="cpu")

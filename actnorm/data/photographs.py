@@ -77,8 +77,6 @@ def photographs(pool: str = "judging") -> Draw:
     -------
     Callable from a `torch.Generator` to a `Split` of ``(tiles (n, 3, 48, 48), photograph (n,))``.
     """
-    if pool not in environment.POOLS:
-        raise ValueError(f"pool must be one of {', '.join(environment.POOLS)}, not {pool!r}")
     sources = _tiles(environment.pool(pool))
 
     def draw(generator: torch.Generator) -> Split:
