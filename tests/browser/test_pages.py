@@ -31,13 +31,16 @@ def test_page_is_whole_asks_for_nothing_elsewhere_and_can_be_read(wide, served, 
         launch = seen.page.locator("a[href*='colab.research.google.com']").count()
         assert bool(launch) == bool(address)
     assert seen.page.locator("a.btn-download-source-button").count() == (notebook or words)
-    for code in ("folded", "open") if seen.page.locator(CONTROL).count() else ("folded",):
-        if code == "open":
-            seen.page.locator(CONTROL).click()
-        for scheme in ("light", "dark"):
-            if name not in PLAIN:
-                shade(seen.page, scheme)
-                assert not unreadable(seen.page), (scheme, code)
+    show_code(seen.page, False)
+    if name not in PLAIN:
+        shade(seen.page, "light")
+        assert unreadable(seen.page) == []
+        shade(seen.page, "dark")
+        assert faint(seen.page) == []
+    if show_code(seen.page, True):
+        for scheme in ("dark", "light"):
+            shade(seen.page, scheme)
+            assert faint(seen.page, "pre") == [], scheme
     assert seen.wrong == []
     sizes = {path: (HTML / path).stat().st_size for path in seen.loaded}
     shared = sum(size for path, size in sizes.items() if path.startswith("_static/"))
@@ -101,11 +104,10 @@ def test_no_object_is_printed_as_python_sees_it(name):
 def test_faint_code_is_found(wide, served):
     seen = visit(wide, served, EXPLORED)
     shade(seen.page, "light")
-    if seen.page.locator(CONTROL).count():
-        seen.page.locator(CONTROL).click()
+    assert show_code(seen.page, True)
     for token in ("mi:last-of-type", "c1"):  # unlike others of its kind; all of a kind
         seen.page.add_style_tag(content=f"pre .{token} {{color: #ccc !important}}")
-    found = {html[:16] for _, html, _ in unreadable(seen.page)}
+    found = {html[:16] for _, html, _ in faint(seen.page, "pre")}
     assert found == {'<span class="mi"', '<span class="c1"'}
     seen.page.close()
 
@@ -190,16 +192,24 @@ SHADED = """async (scheme) => {
 }"""
 
 
+def show_code(page, shown):
+    """Open or fold the code that may be skipped, where there is any; the browser remembers it."""
+    control = page.locator(CONTROL)
+    if control.count() and control.get_attribute("aria-pressed") != str(shown).lower():
+        control.click()
+    return control.count() > 0
+
+
 def shade(page, scheme):
     """Let the reader's system turn light or dark, and the colors come to rest."""
     page.emulate_media(color_scheme=scheme)
     page.evaluate(SHADED, scheme)
 
 
-AXE = """async (standards) => {
+AXE = """async ([place, kind, values]) => {
   axe.configure({rules: [{id: "color-contrast", selector: ":not([data-alike])"}]});
-  const options = {runOnly: {type: "tag", values: standards}, resultTypes: ["violations"]};
-  const {violations} = await axe.run({...options, preload: false});
+  const options = {runOnly: {type: kind, values}, resultTypes: ["violations"]};
+  const {violations} = await axe.run(place, {...options, preload: false});
   return violations.flatMap(({id, nodes}) =>
     nodes.map(({html, failureSummary}) => [id, html.slice(0, 120), failureSummary]));
 }"""
@@ -207,7 +217,16 @@ AXE = """async (standards) => {
 
 def unreadable(page):
     """Return what axe finds wrong by WCAG 2.1, levels A and AA."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    return axe(page, "html", "tag", ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"])
+
+
+def faint(page, place="html"):
+    """Return what has too little contrast: all that another light, or open code, can change."""
+    return axe(page, place, "rule", ["color-contrast"])
+
+
+def axe(page, place, kind, values):
+    script = pytest.importorskip("axe_playwright_python.sync_playwright").Axe().axe_script
     page.evaluate(ALIKE)
-    page.evaluate(axe.axe_script)
-    return page.evaluate(AXE, ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"])
+    page.evaluate(script)
+    return page.evaluate(AXE, [place, kind, values])
