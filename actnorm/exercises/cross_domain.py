@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 from scipy.optimize import brentq
 
@@ -55,6 +56,30 @@ def _tilt_of_an_offset(tilt: Callable[[float, float], float]) -> bool:
     return True
 
 
+def _bias_for_raw_input(bias: Callable[[Any, float, Any], float]) -> bool:
+    weight = [[0.5, -1.0, 2.0], [1.5, 0.25, 0.0], [-2.0, 1.0, 0.5], [0.0, 3.0, -0.75]]
+    background, b = (0.3, 0.2, 0.15, 0.35), -0.4
+    shifted = bias(np.array(weight), b, np.array(background))
+    for word in ("AAA", "CGT", "TCG"):
+        seen = ["ACGT".index(letter) for letter in word]
+        raw = sum(weight[c][k] for k, c in enumerate(seen))
+        less = sum(weight[c][k] * background[c] for c in range(4) for k in range(3))
+        if not math.isclose(raw + shifted, raw - less + b, rel_tol=1e-9):
+            return False
+    return True
+
+
+def _floor_of_a_motif(floor: Callable[[int], float]) -> bool:
+    for k in (1, 4, 10, 25):  # matches of k letters: variance 3/16 each, and 3/4 more at the motif
+        if not math.isclose(floor(k), math.sqrt(k * 3 / 16) / (k * 3 / 4), rel_tol=1e-6):
+            return False
+    return True
+
+
+def _bits_against_chance(bits: Callable[[int], float]) -> bool:
+    return all(math.isclose(n * 2 ** -bits(n), 1, rel_tol=1e-6) for n in (2, 60, 1000, 3 * 10**9))
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hill-as-a-unit": (
         _hill_as_a_unit,
@@ -79,5 +104,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "tilt-of-an-offset": (
         _tilt_of_an_offset,
         "an offset hides more of a change down than of one up: the sum is never below zero",
+    ),
+    "bias-for-raw-input": (
+        _bias_for_raw_input,
+        "centering takes off what the filter answers to background: weights times frequencies",
+    ),
+    "floor-of-a-motif": (
+        _floor_of_a_motif,
+        "a letter that is always the same adds 3 to chi squared",
+    ),
+    "bits-against-chance": (
+        _bits_against_chance,
+        "a word of background reaches t bits with a chance of at most 2^-t",
     ),
 }

@@ -19,4 +19,15 @@ def found(cutoff, fold, noise):
     return up, law.cdf(math.log(fold * (1 - cutoff))) if cutoff < 1 else 0.0
 
 
-LAWS = {"fold-change": found, "gene-networks": lac}
+def heard(above, k, f):
+    """Shares of background words and of motif sites with so many more matches than chance."""
+    k, words = round(k), range(round(k) + 1)
+
+    def law(p):
+        chances = (math.comb(k, m) * p**m * (1 - p) ** (k - m) for m in words)
+        return sum(c for m, c in zip(words, chances, strict=True) if m - k / 4 > above + 1e-9)
+
+    return law(0.25), law(f)
+
+
+LAWS = {"fold-change": found, "gene-networks": lac, "motifs": heard}
