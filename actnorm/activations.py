@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from actnorm import slopes
+
 Elementwise = Callable[[Tensor], Tensor]
 
 
@@ -122,14 +124,28 @@ class Activation:
     def _affine(
         self, name: str, latex: str, gain: float = 1.0, scale: float = 1.0, shift: float = 0.0
     ) -> Activation:
-        return Activation(
-            name,
-            lambda x: scale * self.function(gain * x) + shift,
-            tuple(kink / gain for kink in self.kinks),
-            lambda x: scale * gain * self.slope(gain * x),
-            lambda: _Affine(self.module(), gain, scale, shift),
-            latex,
-        )
+        inner = _Affine(self, gain, scale, shift)
+        kinks = tuple(kink / gain for kink in self.kinks)
+        return Activation(name, inner.value, kinks, inner.slope, inner.module, latex)
+
+
+@dataclass(frozen=True)
+class _Affine:
+    """x -> scale φ(gain x) + shift, in methods: what is written inside a function has no pickle."""
+
+    act: Activation
+    gain: float
+    scale: float
+    shift: float
+
+    def value(self, x: Tensor) -> Tensor:
+        return self.scale * self.act.function(self.gain * x) + self.shift
+
+    def slope(self, x: Tensor) -> Tensor:
+        return self.scale * self.gain * self.act.slope(self.gain * x)
+
+    def module(self) -> nn.Module:
+        return _AffineModule(self.act.module(), self.gain, self.scale, self.shift)
 
 
 class _Module(nn.Module):
@@ -144,7 +160,7 @@ class _Module(nn.Module):
         return self.act.name
 
 
-class _Affine(nn.Module):
+class _AffineModule(nn.Module):
     def __init__(self, inner: nn.Module, gain: float, scale: float, shift: float) -> None:
         super().__init__()
         self.inner, self.gain, self.scale, self.shift = inner, gain, scale, shift
@@ -156,37 +172,6 @@ class _Affine(nn.Module):
         return f"gain={self.gain:g}, scale={self.scale:g}, shift={self.shift:g}"
 
 
-# Slopes that torch's float64 backward gets wrong in the tails, where it subtracts nearly equal
-# numbers, and hard sigmoid's, which it multiplies by a float32 sixth.
-
-
-def _sigmoid_slope(x: Tensor) -> Tensor:
-    return torch.sigmoid(x) * torch.sigmoid(-x)
-
-
-def _tanh_slope(x: Tensor) -> Tensor:
-    return 4 * _sigmoid_slope(2 * x)
-
-
-def _hardsigmoid_slope(x: Tensor) -> Tensor:
-    return (x.abs() < 3).to(x.dtype) / 6
-
-
-def _softsign_slope(x: Tensor) -> Tensor:
-    return (1 + x.abs()) ** -2
-
-
-def _gelu_slope(x: Tensor) -> Tensor:
-    density = torch.exp(-x * x / 2) / math.sqrt(2 * math.pi)
-    return torch.special.erfc(-x / math.sqrt(2)) / 2 + x * density
-
-
-def _gelu_tanh_slope(x: Tensor) -> Tensor:
-    rate = math.sqrt(8 / math.pi)
-    inside = rate * (x + 0.044715 * x**3)
-    return torch.sigmoid(inside) + x * _sigmoid_slope(inside) * rate * (1 + 0.134145 * x * x)
-
-
 def _torch(
     build: Callable[[], nn.Module],
     latex: str,
@@ -194,6 +179,10 @@ def _torch(
     derivative: Elementwise | None = None,
 ) -> Activation:
     return Activation("", build(), kinks, derivative, build, latex)
+
+
+def _squared_relu(x: Tensor) -> Tensor:
+    return torch.relu(x) ** 2
 
 
 def _leaky_relu(slope: float = 0.01) -> Activation:
@@ -243,23 +232,23 @@ _CATALOGUE: dict[str, Callable[..., Activation]] = {
         nn.SELU, r"1.0507 \, (\max(0, x) + 1.6733 \, (e^{\min(0, x)} - 1))", (0.0,)
     ),
     "celu": _celu,
-    "gelu": lambda: _torch(nn.GELU, r"x \, \Phi(x)", derivative=_gelu_slope),
+    "gelu": lambda: _torch(nn.GELU, r"x \, \Phi(x)", derivative=slopes.gelu),
     "gelu_tanh": lambda: _torch(
         partial(nn.GELU, "tanh"),
         r"\frac{x}{2} (1 + \tanh(\sqrt{2 / \pi} (x + 0.044715 \, x^3)))",
-        derivative=_gelu_tanh_slope,
+        derivative=slopes.gelu_tanh,
     ),
     "silu": lambda: _torch(nn.SiLU, r"x \, \sigma(x)"),
     "mish": lambda: _torch(nn.Mish, r"x \tanh(\ln(1 + e^x))"),
     "softplus": _softplus,
-    "sigmoid": lambda: _torch(nn.Sigmoid, r"\sigma(x)", derivative=_sigmoid_slope),
-    "tanh": lambda: _torch(nn.Tanh, r"\tanh(x)", derivative=_tanh_slope),
+    "sigmoid": lambda: _torch(nn.Sigmoid, r"\sigma(x)", derivative=slopes.sigmoid),
+    "tanh": lambda: _torch(nn.Tanh, r"\tanh(x)", derivative=slopes.tanh),
     "erf": lambda: Activation("", torch.erf, latex=r"\operatorname{erf}(x)"),
-    "softsign": lambda: _torch(nn.Softsign, r"\frac{x}{1 + |x|}", (0.0,), _softsign_slope),
+    "softsign": lambda: _torch(nn.Softsign, r"\frac{x}{1 + |x|}", (0.0,), slopes.softsign),
     "hardtanh": lambda: _torch(nn.Hardtanh, r"\min(1, \max(-1, x))", (-1.0, 1.0)),
     "relu6": lambda: _torch(nn.ReLU6, r"\min(6, \max(0, x))", (0.0, 6.0)),
     "hardsigmoid": lambda: _torch(
-        nn.Hardsigmoid, r"\min(6, \max(0, x + 3)) / 6", (-3.0, 3.0), _hardsigmoid_slope
+        nn.Hardsigmoid, r"\min(6, \max(0, x + 3)) / 6", (-3.0, 3.0), slopes.hardsigmoid
     ),
     "hardswish": lambda: _torch(
         nn.Hardswish, r"x \, \min(6, \max(0, x + 3)) / 6", (-3.0, 3.0)
@@ -267,11 +256,9 @@ _CATALOGUE: dict[str, Callable[..., Activation]] = {
     "log_sigmoid": lambda: _torch(nn.LogSigmoid, r"\ln \sigma(x)"),
     "softshrink": _softshrink,
     "tanhshrink": lambda: _torch(
-        nn.Tanhshrink, r"x - \tanh(x)", derivative=lambda x: torch.tanh(x) ** 2
+        nn.Tanhshrink, r"x - \tanh(x)", derivative=slopes.tanhshrink
     ),
-    "squared_relu": lambda: Activation(
-        "", lambda x: torch.relu(x) ** 2, (0.0,), latex=r"\max(0, x)^2"
-    ),
+    "squared_relu": lambda: Activation("", _squared_relu, (0.0,), latex=r"\max(0, x)^2"),
 }  # fmt: skip
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from actnorm import streams
+
 Norm = Literal["layer", "head"] | None
 
 
@@ -22,7 +24,8 @@ class HeadNorm(nn.Module):
     features
         The last axis of the input.
     heads
-        How many heads it holds; divides ``features``.
+        How many heads it holds; divides ``features``, and leaves each head at least two: one
+        alone is its own mean.
     eps
         Added to each head's variance.
     """
@@ -30,10 +33,14 @@ class HeadNorm(nn.Module):
     def __init__(self, features: int, heads: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.heads, self.eps = _dividing(features, heads), eps
+        if self.heads == features:
+            raise ValueError(f"heads must hold at least two features each, not {features} in all")
         self.weight = nn.Parameter(torch.ones(features))
         self.bias = nn.Parameter(torch.zeros(features))
 
     def forward(self, z: Tensor) -> Tensor:
+        if z.shape[-1:] != self.weight.shape:
+            raise ValueError(f"z must hold {len(self.weight)} features, not shape {tuple(z.shape)}")
         each = z.unflatten(-1, (self.heads, -1))
         each = F.layer_norm(each, each.shape[-1:], eps=self.eps)
         return each.flatten(-2) * self.weight + self.bias
@@ -71,6 +78,7 @@ class Attention(nn.Module):
 
 
 def _dividing(features: int, heads: int) -> int:
-    if heads < 1 or features % heads:
+    features, heads = streams.whole("features", features), streams.whole("heads", heads, 0)
+    if heads == 0 or features % heads:
         raise ValueError(f"heads must divide features = {features}, not {heads}")
     return heads

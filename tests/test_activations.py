@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 
 import mpmath as mp
 import numpy as np
@@ -124,6 +125,25 @@ def test_half_precision_and_arrays():
     assert tanh.slope(np.ones((2, 3), dtype=np.float32)).dtype == np.float64
     assert tanh([0, 1]).tolist() == [0, np.tanh(1.0)]
     assert isinstance(tanh(1), float)
+
+
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_slopes_far_out_are_0_and_1(name, dtype):
+    far, slope = torch.tensor([50.0, 1e3, 1e30, 1e200, math.inf]).to(dtype), ACTIVATIONS[name].slope
+    assert (slope(far) == 1).all()
+    assert (slope(-far) == 0).all()
+    assert slope(torch.tensor(math.nan, dtype=dtype)).isnan()
+
+
+@ALL
+def test_activations_and_their_modules_can_be_pickled(name):
+    x = torch.linspace(-3, 3, 13)
+    for act in (ACTIVATIONS[name], ACTIVATIONS[name].shift(1).gain(2)):
+        again, module = pickle.loads(pickle.dumps((act, act.module())))
+        assert torch.equal(again(x), act(x))
+        assert torch.equal(again.slope(x), act.slope(x))
+        assert torch.equal(module(x), act.module()(x))
 
 
 def test_slope_works_without_grad_and_leaves_its_input_alone():

@@ -45,5 +45,17 @@ def test_what_does_not_fit_is_refused():
         HeadNorm(12, 5)
     with pytest.raises(ValueError, match=r"heads must divide features = 12, not 0"):
         Attention(12, 0, norm=None)
+    with pytest.raises(ValueError, match=r"heads must be >= 0, not -3"):
+        HeadNorm(12, -3)
+    with pytest.raises(TypeError, match=r"heads must be a whole number, not 2.0"):
+        Attention(12, 2.0)
     with pytest.raises(ValueError, match=r"norm must be None, layer or head, not 'batch'"):
         Attention(8, 2, norm="batch")
+
+
+def test_a_norm_that_would_leave_its_bias_alone_is_refused():
+    with pytest.raises(ValueError, match=r"heads must hold at least two features each, not 8 in"):
+        Attention(8, 8)
+    assert Attention(8, 8, norm=None)(torch.randn(2, 8)).shape == (2, 8)
+    with pytest.raises(ValueError, match=r"z must hold 12 features, not shape \(5, 1\)"):
+        HeadNorm(12, 3)(torch.randn(5, 1))

@@ -164,6 +164,8 @@ def test_pictures_are_whole_blocks_and_known_by_name():
         assert gray.shape == (3, 256, 256)
         assert torch.equal(gray[0], gray[2])
         assert gray.std() > 0.05
+    gray.zero_()
+    assert data.picture(name).std() > 0.05
     with pytest.raises(ValueError, match="one of china, flower, brick, grass, not 'moon'"):
         data.picture("moon")
     with pytest.raises(ValueError, match="one of judging, tuning, not 'all'"):
@@ -216,6 +218,18 @@ def test_mixtures_are_clusters_off_center_and_fresh_for_every_replica():
     assert not torch.isclose(first.train[0][:, None], other.train[0]).all(-1).any()
     again = data.mixtures()(streams.stream("split", 0, seed=1000))
     assert torch.equal(first.train[0], again.train[0])
+
+
+@pytest.mark.parametrize("draw", [data.mixtures, data.photographs, data.digits, data.mnist1d])
+def test_data_are_float32_whatever_torch_takes_by_default(draw):
+    expected, _ = draw()(streams.stream("split", 0, seed=1000)).train
+    torch.set_default_dtype(torch.float64)
+    try:
+        found, _ = draw()(streams.stream("split", 0, seed=1000)).train
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
 
 
 def test_what_was_asked_for_is_remembered(monkeypatch):

@@ -17,7 +17,6 @@ PHOTOGRAPHS, TEXTURES = ("china", "flower"), ("brick", "grass")
 TILE = 48  # pixels along a side
 
 
-@lru_cache
 def picture(name: str) -> Tensor:
     """Return a photograph or a texture, ``(3, height, width)``, from 0 (black) to 1.
 
@@ -33,13 +32,18 @@ def picture(name: str) -> Tensor:
     Textures: as bundled with scikit-image 0.26, at half their size, CC0 (brick from CC0Textures,
     grass by linolafett).
     """
-    if name in PHOTOGRAPHS:
-        pixels = load_sample_image(f"{name}.jpg")[:424]
-    elif name in TEXTURES:
-        pixels = _texture(Path(__file__).with_name(f"{name}.jpg"))
-    else:
+    if name not in PHOTOGRAPHS + TEXTURES:
         known = ", ".join(PHOTOGRAPHS + TEXTURES)
         raise ValueError(f"name must be one of {known}, not {name!r}")
+    return _picture(name).clone()  # whoever writes to it writes to no later one
+
+
+@lru_cache
+def _picture(name: str) -> Tensor:
+    if name in PHOTOGRAPHS:
+        pixels = load_sample_image(f"{name}.jpg")[:424]
+    else:
+        pixels = _texture(Path(__file__).with_name(f"{name}.jpg"))
     scaled = torch.from_numpy(pixels.astype(np.float32) / 255)
     return scaled.permute(2, 0, 1).contiguous()
 
@@ -56,7 +60,7 @@ def _tiles(pool: str) -> tuple[Tensor, ...]:
     """The tiles of each photograph in a pool: a third is for tuning."""
     shuffle, found = np.random.default_rng(20_240_229), []
     for name in PHOTOGRAPHS:
-        tiles = picture(name).unfold(1, TILE, TILE).unfold(2, TILE, TILE)
+        tiles = _picture(name).unfold(1, TILE, TILE).unfold(2, TILE, TILE)
         tiles = tiles.permute(1, 2, 0, 3, 4).flatten(0, 1)
         order = torch.from_numpy(shuffle.permutation(len(tiles)))
         third = len(tiles) // 3
@@ -83,7 +87,8 @@ def photographs(pool: str = "judging") -> Draw:
         parts: list[list[tuple[Tensor, Tensor]]] = [[], [], []]
         for label, tiles in enumerate(sources):
             order = torch.randperm(len(tiles), generator=generator, device="cpu")
-            dither = torch.rand(tiles.shape, generator=generator, device="cpu") - 0.5
+            how = {"generator": generator, "device": "cpu", "dtype": torch.float32}
+            dither = torch.rand(tiles.shape, **how) - 0.5
             spread, sixth = tiles + dither / 255, len(tiles) // 6
             sizes = [len(tiles) - 2 * sixth, sixth, sixth]
             for part, rows in zip(parts, order.split(sizes), strict=True):

@@ -59,9 +59,10 @@ def mixtures() -> Draw:
 
     def draw(generator: torch.Generator) -> Split:
         how = {"generator": generator, "device": generator.device}
-        centers = torch.rand(30, 64, **how)
+        exact = how | {"dtype": torch.float32}
+        centers = torch.rand(30, 64, **exact)
         cluster = torch.randint(30, (1200,), **how)
-        inputs = centers[cluster] + 0.4 * torch.randn(1200, 64, **how)
+        inputs = centers[cluster] + 0.4 * torch.randn(1200, 64, **exact)
         return cut((inputs, cluster % 10), torch.arange(1200, device=generator.device))
 
     return draw

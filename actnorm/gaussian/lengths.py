@@ -36,11 +36,15 @@ def fixed_point(
 ) -> float:
     """Return the variance q* = V(q*) at which `length_map`, iterated from q0, comes to rest.
 
-    0 and ``inf`` are answers. Where V(q) = q to 1 part in 1e12, as for a ReLU at its critical
-    gain, q is returned. After 100 iterations a slow approach is finished by root finding.
+    q0 is 0 or between 1e-100 and 1e100; 0 and ``inf``, lengths beyond, are answers. Where V(q) = q
+    to 1 part in 1e12, as for a ReLU at its critical gain, q is returned. After 100 iterations a
+    slow approach is finished by root finding.
     """
     act = integrand("act", act)[0]
-    q = real("q0", q0, 0) or length_map(act, 0.0, weight_variance, bias_variance)
+    q = real("q0", q0, 0)
+    if q and not _ZERO < q < _INFINITE:
+        raise ValueError(f"q0 must be 0 or lie between {_ZERO:g} and {_INFINITE:g}, not {q0!r}")
+    q = q or length_map(act, 0.0, weight_variance, bias_variance)
 
     def growth(q: float) -> float:
         return length_map(act, q, weight_variance, bias_variance) / q - 1

@@ -24,17 +24,27 @@ def cross_entropy(model: nn.Module, batch: Part, noise: Part) -> Tensor:
 
 def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return torch's cross-entropy to rounding; its softmax over a short last axis is slow."""
-    if logits.ndim == 2 and targets.ndim == 1:
+    paired = logits.ndim == 2 and targets.ndim == 1 and len(logits) == len(targets)
+    if paired and targets.dtype in (torch.int64, torch.int32):
         logs = nn.functional.log_softmax(logits.t(), 0)
         return -logs.gather(0, targets[None]).mean()
     return nn.functional.cross_entropy(logits, targets)
 
 
 def classification(model: nn.Module, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Return accuracy (a share) and cross-entropy (nats): the default of ``evaluate``."""
+    """Return accuracy (a share) and cross-entropy (nats): the default of ``evaluate``.
+
+    Targets are classes; logits hold those of an example on axis 1, as torch's cross-entropy does.
+    """
     logits = model(inputs)
+    guesses = logits.argmax(min(1, logits.ndim - 1))
+    if guesses.shape != targets.shape:
+        raise ValueError(
+            f"targets must be one class for each of {tuple(guesses.shape)} guesses, "
+            f"not of shape {tuple(targets.shape)}"
+        )
     exact = logits.dtype if logits.dtype == torch.float64 else torch.float32
     return {
-        "accuracy": (logits.argmax(-1) == targets).to(exact).mean(),
+        "accuracy": (guesses == targets).to(exact).mean(),
         "loss": mean_cross_entropy(logits, targets),
     }

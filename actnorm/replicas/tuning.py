@@ -12,6 +12,7 @@ from scipy import stats
 from torch import nn
 
 from actnorm import streams
+from actnorm.activations import real
 from actnorm.data import Draw, Split
 from actnorm.replicas.optimizers import Optimizer, sgd
 from actnorm.replicas.run import known
@@ -52,6 +53,7 @@ class Tuning:
 
         The bootstrap (Efron 1979) of the choice. Fresh seeds move a rate more often.
         """
+        resamples = streams.whole("resamples", resamples)
         values = self.values.to_numpy() * (-1 if self.lower_is_better else 1)
         rates, seeds = values.shape
         drawn = np.random.default_rng(0).integers(seeds, size=(resamples, seeds))
@@ -115,13 +117,15 @@ def tune(
     options
         The rest of `train`'s arguments.
     """
+    rates = [real("rates", rate) for rate in rates]
     if len(set(rates)) < 2:
         raise ValueError(f"rates must hold at least two different ones, not {rates!r}")
     seeds, extend = streams.whole("seeds", seeds, 2), streams.whole("extend", extend, 0)
+    level = None if level is None else real("level", level)
     seed = 1000 + streams.seed() if seed is None else seed
     direction, lower_is_better = lower_is_better, lower_is_better or level is not None
     better = -1 if lower_is_better else 1
-    fresh = sorted({float(rate) for rate in rates})
+    fresh = sorted(set(rates))
     values, diverged = {}, {}
     for left in reversed(range(extend + 1)):
         run = train(

@@ -81,6 +81,13 @@ def test_a_fixed_point_below_the_start_and_near_criticality_is_the_first_met():
     assert gaussian.fixed_point("tanh", 1 + 1e-6) == pytest.approx(5e-7, rel=1e-5)
 
 
+@pytest.mark.parametrize("q0", [1e-101, 1e101])
+@pytest.mark.parametrize("call", [gaussian.fixed_point, gaussian.chi])
+def test_a_start_beyond_all_lengths_is_no_answer(call, q0):
+    with pytest.raises(ValueError, match=r"q0 must be 0 or lie between 1e-100 and 1e\+100, not 1e"):
+        call("tanh", 4.0, q0=q0)
+
+
 def test_a_length_map_that_falls_is_followed_to_its_rest():
     shelf = Activation("shelf", lambda x: torch.where(x.abs() < 1, 3.0, 0.0), (-1.0, 1.0))
     q = gaussian.fixed_point(shelf, 1.0)

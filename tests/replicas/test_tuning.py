@@ -55,6 +55,11 @@ def test_tuning_finds_a_known_rate(rates):
     np.testing.assert_allclose(ratio, 0.5**24, rtol=1e-9)
 
 
+def test_rates_may_come_from_a_generator():
+    found = tune(rates=(rate for rate in (0.5, 1.0)), extend=0, seeds=2)
+    assert list(found.values.index) == [0.5, 1.0]
+
+
 def test_tuning_by_steps_to_a_level():
     found = tune(rates=[0.125, 0.25], level=1e-6, every=1)
     assert found.rate == 1
@@ -93,6 +98,8 @@ def test_tuning_says_how_often_each_rate_would_have_won():
     assert kept["values"] == values.to_numpy().tolist()
     assert (kept["rate"], kept["rates"], kept["learns"]) == (0.2, [0.1, 0.2], True)
     assert sum(kept["wins"]) == pytest.approx(1)
+    with pytest.raises(ValueError, match="resamples must be at least 1, not 0"):
+        found.wins(0)
 
 
 def test_tuning_says_when_nothing_learns():
@@ -130,6 +137,9 @@ def test_tuning_stays_away_from_judged_replicas_and_leaves_the_count_alone(monke
         ({"rates": [0.1]}, ValueError, "rates must hold at least two"),
         ({"rates": [0.1, 0.2], "seeds": 1}, ValueError, "seeds must be at least 2"),
         ({"rates": [0.1, 0.2], "metric": "speed"}, KeyError, "metric must be one of height"),
+        ({"rates": "12"}, TypeError, "rates must be a real number, not '1'"),
+        ({"rates": [0.1, np.nan]}, ValueError, "rates must be a finite number, not nan"),
+        ({"rates": [0.1, 0.2], "level": np.nan}, ValueError, "level must be a finite number"),
         ({"rates": [0.1, 0.0]}, ValueError, "lr must be a positive number"),
     ],
 )
