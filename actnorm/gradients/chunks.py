@@ -66,10 +66,7 @@ def survey(model: nn.Module, input: Tensor, target: Tensor, loss: Loss) -> Surve
         _Uses() as uses,
     ):
         value, moved = call(copies, _loss_of(loss), x, y)
-    if value.ndim:
-        raise ValueError(f"loss must return a scalar, not shape {tuple(value.shape)}")
-    if value.is_complex():
-        raise ValueError(f"loss must return a real scalar, not one of {value.dtype}")
+    stateless.scalar(value)
     for name in trains:
         if uses.count[id(own[name])]:
             raise ValueError(
