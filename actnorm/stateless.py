@@ -244,6 +244,17 @@ def _embedding(
     return torch.where(padding, out.detach(), out)
 
 
+def scalar(value: Any) -> Tensor:
+    """Return what a loss returned, once it is one number that a gradient can be taken of."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"loss must return a tensor, not {value!r}")
+    if value.ndim:
+        raise ValueError(f"loss must return a scalar, not shape {tuple(value.shape)}")
+    if not value.is_floating_point():
+        raise ValueError(f"loss must return a real scalar in floating point, not {value.dtype}")
+    return value
+
+
 def refusal(rule: str, model: nn.Module, error: Exception) -> Exception:
     """Return what to raise where a model raises an error under `vmap`, and alone it does not.
 

@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from actnorm import stateless
 
 Loss = Callable[[Any, Tensor], Tensor]
+RULE = "model and loss must be ones for torch.vmap, and targets ones for the loss"
 Chunk = tuple[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]
 
 
@@ -66,16 +67,19 @@ def survey(model: nn.Module, input: Tensor, target: Tensor, loss: Loss) -> Surve
         _Uses() as uses,
     ):
         value, moved = call(copies, _loss_of(loss), x, y)
-    if value.ndim:
-        raise ValueError(f"loss must return a scalar, not shape {tuple(value.shape)}")
-    if value.is_complex():
-        raise ValueError(f"loss must return a real scalar, not one of {value.dtype}")
+    stateless.scalar(value)
     for name in trains:
         if uses.count[id(own[name])]:
             raise ValueError(
                 f"loss and model must reach {name} through the model: one of them holds it itself"
             )
     rest = own.keys() - trains
+    for name in rest:
+        if own[name].grad_fn is not None and uses.count[id(copies[name])]:
+            raise ValueError(
+                f"model must compute {name} in its forward: made of parameters before, it would "
+                "count as a constant"
+            )
     changed = {name for name in rest if stateless.written(copies[name], own[name])}
     return Survey(
         call=call,
@@ -132,7 +136,7 @@ def chunks(
 
     axes = {name: 0 if name in recurrent else None for name in formed}, None, 0, 0, 0
     gradient = vmap(grad(one, argnums=(0, 1), has_aux=True), in_dims=axes, randomness="different")
-    for x, y in zip(inputs.split(size), targets.split(size), strict=True):
+    for x, y in zip(inputs.detach().split(size), targets.detach().split(size), strict=True):
         if seen.writes:
             x, y = x.clone(), y.clone()
         many = {n: v.expand(len(x), *v.shape) if n in recurrent else v for n, v in formed.items()}
@@ -142,7 +146,7 @@ def chunks(
             with torch.no_grad(), stateless.vmappable(model), stateless.untouched(model):
                 (grads, deltas), a = gradient(many, shifts, copies, x, y)
         except Exception as error:
-            raise stateless.refusal("model must be one for torch.vmap", model, error) from error
+            raise stateless.refusal(RULE, model, error) from error
         grads |= {bias: deltas[weight] for weight, bias in taps.items() if bias is not None}
         yield grads, {name: (deltas[name], a[name].flatten(1)) for name in taps}
 

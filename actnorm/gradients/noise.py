@@ -38,6 +38,8 @@ def sign_coherence(g: Tensor) -> Tensor:
     if g.is_complex():
         raise ValueError(f"g must be of real numbers, which have a sign, not of {g.dtype}")
     finite(g=g)
+    if not g.is_floating_point():
+        g = wide(g)
     return g.sign().mean(-1).abs()
 
 
@@ -60,19 +62,23 @@ def relative_noise(g: Tensor | Mapping[str, Tensor] | Moments) -> float:
     Raises
     ------
     ValueError
-        Empty or non-finite gradients, or gradients that are all zero.
+        Empty or non-finite gradients, gradients that are all zero, or of different n.
     """
     if isinstance(g, Moments):
         means, variances = g.mean.values(), g.variance.values()
     else:
         samples = list(g.values()) if isinstance(g, Mapping) else [g]
-        if not samples or any(t.ndim == 0 or t.numel() == 0 for t in samples):
+        if any(t.ndim == 0 for t in samples) or not sum(t.numel() for t in samples):
             raise ValueError("g must hold gradients of shape (n, ...) and not be empty")
+        if len(sizes := {len(t) for t in samples}) > 1:
+            found = " and ".join(map(str, sorted(sizes)))
+            raise ValueError(f"g must hold one number of samples, not {found}")
         finite(**{f"g[{i}]": t for i, t in enumerate(samples)})
+        samples = [wide(t) for t in samples if t.numel()]  # a parameter may be empty
         # A power of 2 leaves every digit, and keeps squares from overflow and underflow.
         _, exponent = math.frexp(max(float(t.abs().amax()) for t in samples))
         scale = 0.5 ** min(max(exponent, -1000), 1000)
-        samples = [wide(t) * scale for t in samples]
+        samples = [t * scale for t in samples]
         means = [t.mean(0) for t in samples]
         variances = [squared(t - mean).mean(0) for t, mean in zip(samples, means, strict=True)]
     trace = sum(float(v.sum(dtype=torch.float64)) for v in variances)
@@ -87,7 +93,8 @@ class NoiseScale:
     """Unbiased estimates of |G|² and tr(Σ); their ratio `scale` is a batch size, in samples.
 
     `scale` is consistent, not unbiased: average the two ingredients over many batches before
-    dividing. It is infinite where the estimate of |G|² is not positive.
+    dividing. It is infinite where the estimate of |G|² is not positive, and negative, no batch
+    size, where that of tr(Σ) is and |G|²'s is positive: the noise is too small to be seen.
     """
 
     squared_gradient: float

@@ -13,6 +13,7 @@ from actnorm import streams
 from actnorm.gradients.chunks import Loss, chunks, survey
 
 
+@torch.inference_mode(False)  # tensors that are made in it have no gradients
 def per_sample(
     model: nn.Module,
     inputs: Tensor,
@@ -46,8 +47,8 @@ def per_sample(
     ------
     ValueError
         BatchNorm that uses batch statistics; no trainable parameter; inputs or targets that are
-        empty, not finite or of different lengths; a loss that is not a scalar; a gradient that is
-        not finite.
+        empty, not finite or of different lengths; a loss that is not a real scalar; a tensor that
+        the model made of its parameters before its forward; a gradient that is not finite.
     """
     chunk = _checked(model, inputs, targets, chunk)
     seen = survey(model, inputs[:1], targets[:1], loss)
@@ -75,6 +76,7 @@ class Moments:
     squared_norms: Tensor
 
 
+@torch.inference_mode(False)
 def moments(
     model: nn.Module,
     inputs: Tensor,
@@ -90,6 +92,9 @@ def moments(
     2015, Efficient per-example gradient computations). Those of other parameters are formed, a
     chunk at a time. Sums are float64: squares of float32 are exact in them, so that a variance
     far below its squared mean survives the difference.
+
+    That a layer is applied once is seen in torch's functions. A use of its weight inside a
+    `torch.jit.script` function is not seen, and moments are wrong there: take `per_sample`.
 
     Parameters and errors are those of `per_sample`.
     """
@@ -112,7 +117,7 @@ def moments(
             square = squared(g)
             first[name] += g.sum(0)
             second[name] += square.sum(0)
-            norm = norm + square.flatten(1).sum(1)
+            norm = norm + square.unsqueeze(-1).flatten(1).sum(1)
         norms.append(norm)
     squared_norms = torch.cat(norms)
     finite(**{"the per-sample gradients": squared_norms})
@@ -152,7 +157,12 @@ def squared(value: Tensor) -> Tensor:
 def _fitted(values: dict[str, Tensor], dtypes: dict[str, torch.dtype]) -> dict[str, Tensor]:
     """Return tensors in these types, but for those whose numbers do not fit: they stay wide."""
     sizes = [value.abs() if value.is_complex() else value for value in values.values()]
-    peaks = torch.stack([torch.maximum(size.amax(), -size.amin()) for size in sizes])
+    peaks = torch.stack(
+        [
+            torch.maximum(size.amax(), -size.amin()) if size.numel() else size.new_zeros(())
+            for size in sizes
+        ]
+    )
     fitted = {}
     for (name, value), peak in zip(values.items(), peaks.cpu().tolist(), strict=True):
         limits = torch.finfo(dtypes[name])

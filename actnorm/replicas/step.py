@@ -30,12 +30,7 @@ def leaves(state: Tensors, trained: list[str]) -> tuple[Tensors, Tensors]:
 
 def scalar_of(loss: Loss, model: nn.Module, batch: Part, noise: Part) -> Tensor:
     """Return a loss, once it is one that can be trained on."""
-    value = loss(model, batch, noise)
-    if value.ndim:
-        raise ValueError(f"loss must return a scalar, not a shape {tuple(value.shape)}")
-    if value.is_complex():
-        raise ValueError(f"loss must return a real scalar, not one of {value.dtype}")
-    return value
+    return stateless.scalar(loss(model, batch, noise))
 
 
 def numeric(value: Tensor) -> Tensor:

@@ -154,7 +154,7 @@ def assert_equal_to_the_loop(model, inputs, targets, loss, chunk):
         torch.testing.assert_close(moments.mean[name], g.mean(0))
         spread = (g - g.mean(0)).abs().square().mean(0)
         torch.testing.assert_close(moments.variance[name], spread)
-    norms = sum(g.abs().square().flatten(1).sum(1) for g in expected.values())
+    norms = sum(g.abs().square().reshape(len(g), g[0].numel()).sum(1) for g in expected.values())
     torch.testing.assert_close(moments.squared_norms, norms)
     square = sum(g.mean(0).abs().square().sum() for g in expected.values())
     noise = float(norms.mean() / square) - 1
@@ -263,8 +263,66 @@ class Checkpoint(nn.Linear):
 @pytest.mark.parametrize("layer", [Item, Checkpoint])
 def test_what_vmap_cannot_run_is_refused_by_name(call, layer):
     model, inputs = nn.Sequential(nn.ReLU(), layer(6, 4)), torch.randn(5, 6)
-    with pytest.raises(ValueError, match=rf"model must be .*: 1 \({layer.__name__}\) cannot run"):
+    with pytest.raises(
+        ValueError, match=rf"model and loss must be .*: 1 \({layer.__name__}\) cannot run"
+    ):
         call(model, inputs, torch.randint(4, (5,)))
+
+
+class Odd(nn.Linear):
+    """Holds a parameter without an axis and one without a number."""
+
+    def __init__(self):
+        super().__init__(6, 4, dtype=torch.float64)
+        self.scale = nn.Parameter(torch.tensor(1.5, dtype=torch.float64))
+        self.empty = nn.Parameter(torch.empty(0, 2, dtype=torch.float64))
+
+    def forward(self, x):
+        return super().forward(x) * self.scale + self.empty.sum()
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_parameters_of_any_shape_in_any_mode(mode):
+    inputs, targets = torch.randn(5, 6).double().requires_grad_(), torch.randint(4, (5,))
+    model = Odd()
+    assert_equal_to_the_loop(model, inputs, targets, lambda _: F.cross_entropy, 2)
+    expected = gradients.moments(model, inputs, targets)
+    assert not expected.squared_norms.requires_grad
+    with mode():
+        found = gradients.moments(model, inputs.clone(), targets.clone())
+        each = gradients.per_sample(model, inputs.clone(), targets.clone())
+    torch.testing.assert_close(vars(found), vars(expected))
+    assert each["scale"].shape == (5,)
+
+
+@pytest.mark.parametrize("call", [gradients.per_sample, gradients.moments])
+def test_a_target_that_no_class_has_is_not_the_models_fault(call):
+    with pytest.raises(ValueError, match=r"targets ones for the loss: .*: index 9 is out of"):
+        call(nn.Linear(6, 4), torch.randn(3, 6), torch.tensor([0, 1, 9]))
+
+
+class Before(nn.Linear):
+    """Makes a tensor of its weight when it is built."""
+
+    def __init__(self):
+        super().__init__(6, 4)
+        self.sum = self.weight.sum()
+
+    def forward(self, x):
+        return super().forward(x) * self.sum
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_what_was_made_of_parameters_before_is_refused_where_it_is_used():
+    inputs, targets = torch.randn(5, 6), torch.randint(4, (5,))
+    for call in (gradients.per_sample, gradients.moments):
+        with pytest.raises(ValueError, match="model must compute sum in its forward"):
+            call(Before(), inputs, targets)
+    renewed = nn.utils.weight_norm(nn.Linear(6, 4))
+    assert renewed.weight.grad_fn
+    found = gradients.moments(renewed, inputs, targets).mean["weight_v"]
+    loss = F.cross_entropy(renewed(inputs), targets)
+    torch.testing.assert_close(found, torch.autograd.grad(loss, renewed.weight_v)[0])
 
 
 def test_tiny_and_huge_gradients_keep_their_noise():
@@ -301,7 +359,7 @@ def test_complex_gradients():
         gradients.sign_coherence(g)
     with pytest.raises(ValueError, match="small must hold squared norms: real"):
         gradients.noise_scale(g, 1.0, batch_sizes=(1, 2))
-    with pytest.raises(ValueError, match="loss must return a real scalar"):
+    with pytest.raises(ValueError, match=r"loss must return a real scalar .* not torch\.complex64"):
         gradients.per_sample(
             nn.Linear(2, 2), torch.ones(1, 2), torch.ones(1), lambda o, t: 1j * o.sum()
         )

@@ -14,6 +14,7 @@ def test_sign_coherence():
     g = torch.tensor([[1.0, 2, 3, 4], [-1, -2, 3, 4], [0, 0, -3, 4], [0, -1e-30, 0, 0]])
     assert gradients.sign_coherence(g).tolist() == [1, 0, 0, 0.25]
     assert gradients.sign_coherence(g[None, :3]).shape == (1, 3)
+    assert gradients.sign_coherence(torch.tensor([[-1, 2], [3, 4]])).tolist() == [0, 1]
     for wrong, message in (
         (torch.tensor(1.0), "not be empty"),
         (torch.ones(2, 0), "not be empty"),
@@ -40,10 +41,13 @@ def test_relative_noise():
     assert gradients.relative_noise({"a": g[:, :1], "b": g[:, 1:]}) == pytest.approx(5 / 4)
     assert gradients.relative_noise(g - torch.tensor([2.0, 0])) == math.inf
     assert gradients.relative_noise(torch.ones(4, 2)) == 0
+    assert gradients.relative_noise(torch.tensor([True, False])) == 1
+    assert gradients.relative_noise({"a": g, "empty": g[:, :0]}) == pytest.approx(5 / 4)
     for wrong, message in (
         (torch.zeros(3, 2), "is no relative noise"),
         (torch.tensor([math.nan]), "must be finite"),
         ({}, "not be empty"),
+        ({"a": g, "b": g[:3]}, "one number of samples, not 3 and 4"),
         (torch.ones(0, 2), "not be empty"),
     ):
         with pytest.raises(ValueError, match=message):

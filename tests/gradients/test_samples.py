@@ -212,6 +212,10 @@ def test_errors_name_the_argument(call):
         call(model, inputs, targets, chunk=0)
     with pytest.raises(ValueError, match=r"scalar, not shape \(1, 4\)"):
         call(model, inputs, targets, lambda o, t: o)
+    with pytest.raises(ValueError, match=r"real scalar in floating point, not torch\.int64"):
+        call(model, inputs, targets, lambda o, t: o.argmax())
+    with pytest.raises(TypeError, match=r"loss must return a tensor, not 1\.0"):
+        call(model, inputs, targets, lambda o, t: 1.0)
     with pytest.raises(ValueError, match="requires a gradient"):
         call(nn.ReLU(), inputs, targets)
     with pytest.raises(ValueError, match="must be finite"):

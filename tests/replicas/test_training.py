@@ -278,7 +278,7 @@ widths = count(3)
         ({"turns": [("critic", shown)]}, "trainable parameters in part 'critic'"),
         ({"turns": [("0", shown)], "optimizer": {"2": rp.sgd(0.1)}}, "optimizer must hold one"),
         ({"turns": [("0", shown)], "loss": shown}, "loss must be left out"),
-        ({"loss": lambda model, batch, noise: model(batch[0])}, r"scalar, not a shape \(16, 3\)"),
+        ({"loss": lambda model, batch, noise: model(batch[0])}, r"scalar, not shape \(16, 3\)"),
         ({"evaluate": lambda model, x, y: {"out": model(x)}}, r"scalars, not out \(12, 3\)"),
     ],
 )
@@ -298,6 +298,8 @@ def test_errors_name_the_argument(changes, message):
 
 def test_errors_of_kind():
     settings = {"steps": 2, "batch_size": 16, "optimizer": rp.sgd(0.1), "replicas": 2}
+    with pytest.raises(TypeError, match=r"loss must return a tensor, not 1\.0"):
+        rp.train(mlp, blobs(), loss=lambda model, batch, noise: 1.0, **settings)
     with pytest.raises(TypeError, match=r"build must return an nn\.Module, not float"):
         rp.train(float, blobs(), **settings)
     with pytest.raises(TypeError, match="noise must be a tuple of tensors, not Tensor"):
