@@ -110,6 +110,24 @@ def _sigmoid_in_disguise(network: Callable[[float, float], tuple[float, float, f
     return True
 
 
+def _gradient_behind_batchnorm(factor: Callable[[float], float]) -> bool:
+    for slope in (0.0, 0.1, 0.5, 1.0):
+        leaky = activations.activation("leaky_relu", slope=slope)
+        grows = gaussian.slope_energy(leaky) / gaussian.moments(leaky).variance
+        if not math.isclose(factor(slope), grows, rel_tol=1e-6):
+            return False
+    return True
+
+
+def _gradient_of_21_layers(times: float) -> bool:
+    return math.isclose(times, (math.pi / (math.pi - 1)) ** 10, rel_tol=1e-2)
+
+
+def _flat_share_of_tanh(share: float) -> bool:
+    edge = math.atanh(math.sqrt(0.95))
+    return math.isclose(share, math.erfc(edge / math.sqrt(2)), rel_tol=1e-2)
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gain-of-leaky-relu": (
         _gain_of_leaky_relu,
@@ -170,5 +188,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "sigmoid-in-disguise": (
         _sigmoid_in_disguise,
         "tanh(u) is twice the sigmoid of 2u, less one; the constant goes into the biases",
+    ),
+    "gradient-behind-batchnorm": (
+        _gradient_behind_batchnorm,
+        "what all inputs share is taken from the mean square and not from that of the slope",
+    ),
+    "gradient-of-21-layers": (
+        _gradient_of_21_layers,
+        "there are twenty layers between, and the root of the factor is the gradient's",
+    ),
+    "flat-share-of-tanh": (
+        _flat_share_of_tanh,
+        "the slope is small where tanh squared exceeds 0.95, on both sides; depth plays no part",
     ),
 }

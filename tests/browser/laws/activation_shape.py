@@ -101,10 +101,41 @@ def step_back(gain, bias):
     return factor, noisy(log_expit, bias, variance), 40 * share**39 * slope
 
 
+def compound(scale, beta):
+    """Swish of some beta: powers of ten of a scaled network's gradient with batch normalization,
+    and the share of inputs where its slope is below 0.05."""
+    swish = activation("silu").gain(beta).scale(1 / beta)
+    factor = gaussian.slope_energy(swish) / gaussian.moments(swish).variance
+    layers = round(4 * 1.2**scale) - 1
+    u = np.linspace(-12, 4, 1_600_001)
+    flat = np.abs(activation("silu").slope(u)) < 0.05
+    edges = np.flatnonzero(np.diff(flat))
+    places = [_where(abs_slope_is_small, u[k], u[k + 1]) for k in edges]
+    far, left, right = (0.5 * math.erfc(-z / beta / math.sqrt(2)) for z in places)
+    return layers / 2 * math.log10(factor), far + right - left
+
+
+def abs_slope_is_small(u):
+    """Below zero where Swish's slope is smaller than 0.05 in size."""
+    return abs(activation("silu").slope(u)) - 0.05
+
+
+def _where(function, low, high):
+    """Where a function changes its sign, by halving."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (function(low) < 0) == (function(middle) < 0):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 LAWS = {
     "the-race": (shares, race),
     "gates": gates,
     "polynomials": interpolation,
     "receptive-field": (turning, scene),
     "memory": step_back,
+    "scaling-up": compound,
 }
