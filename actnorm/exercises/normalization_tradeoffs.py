@@ -110,6 +110,40 @@ def _gain_of_each_pixel(build: Callable[[], nn.Module]) -> bool:
     return True
 
 
+def _batch(replica: int) -> tuple[Tensor, Tensor]:
+    """Features of 60 examples, and their one-hot classes, three in random order."""
+    dice = streams.stream("noise", replica, seed=1000)
+    code = torch.eye(3)[torch.randperm(60, generator=dice) % 3].double()
+    return 2 + 3 * torch.randn(60, 4, generator=dice, dtype=torch.float64), code
+
+
+def _class_knob(knob: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> bool:
+    for replica in range(3):
+        h, code = _batch(replica)
+        scale, shift = _batch(replica + 3)[0].unflatten(0, (20, 3))[:2]
+        z = torch.nn.functional.batch_norm(h, None, None, training=True)
+        one = code.argmax(1)
+        if not torch.allclose(knob(h, code, scale, shift), scale[one] * z + shift[one]):
+            return False
+    return True
+
+
+def _three_quarters_company(right: float) -> bool:
+    return math.isclose(right, 50 * math.erfc(-0.5 / math.sqrt(2)), rel_tol=0.01)
+
+
+def _label_as_shift(twin: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> bool:
+    for replica in range(3):
+        z, code = _batch(replica)
+        weight = _batch(replica + 3)[0][:5, :].repeat(1, 2)[:, :7]
+        alone, shift = twin(weight, 3)
+        if alone.shape != (5, 4) or shift.shape != (3, 5):
+            return False
+        if not torch.allclose(torch.cat([z, code], 1) @ weight.T, z @ alone.T + code @ shift):
+            return False
+    return True
+
+
 EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "swap-statistics": (
         _swap_statistics,
@@ -146,5 +180,17 @@ EXERCISES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gain-of-each-pixel": (
         _gain_of_each_pixel,
         "in front of the first layer a norm sees each pixel with its own gain",
+    ),
+    "class-knob": (
+        _class_knob,
+        "every example is normalized alike, and its class picks a row of scales and of shifts",
+    ),
+    "three-quarters-company": (
+        _three_quarters_company,
+        "three quarters of an example's own mean are taken off with the batch's, less a quarter",
+    ),
+    "label-as-shift": (
+        _label_as_shift,
+        "a one-hot label picks one column of the weights, which is added for that class",
     ),
 }

@@ -57,4 +57,12 @@ def recalibrated(gain, offset, share, examples):
     return before, right if gain > 0 else 1 - right
 
 
+def company(share, m):
+    """How often the sign tells the class among its own kind, and the deviation of the batch."""
+    return ndtr(2 * (1 - share) * m * (1 - 1 / 40) ** -0.5), (
+        1 + 4 * share * (1 - share) * m**2
+    ) ** 0.5
+
+
 LAWS = {"style": swapped, "loud-head": heard, "sim-to-real": recalibrated}
+LAWS["class-knob"] = company
