@@ -103,7 +103,7 @@ def test_what_judged_a_record_stands_in_the_registry_as_it_was():
 
 
 def test_what_is_trained_on_splits_of_one_data_set_says_that_they_overlap():
-    fresh = ("mixtures", "MNIST-1D", "the bit", "shapes", "fresh for each replica")
+    fresh = ("mixtures", "MNIST-1D", "the bit", "shapes", "planted", "fresh for each replica")
     for claim in evidence.registry().values():
         for part in claim.parts:
             effect = claim.recorded(part.name)
