@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import pandas as pd
 
 from actnorm import environment
+from actnorm.data.bundled import table
 
 
 def nci60(pool: str = "judging") -> pd.DataFrame:
@@ -35,10 +34,8 @@ def nci60(pool: str = "judging") -> pd.DataFrame:
     beside the table.
     """
     pool = environment.pool(pool)
-    path = resources.files("actnorm.data") / "tables" / "nci60.csv.gz"
-    with path.open("rb") as file:
-        table = pd.read_csv(file, compression="gzip")
-    genes = table.columns[1:]
+    arrays = table("nci60.csv.gz")
+    genes = arrays.columns[1:]
     tuning = [gene for k, gene in enumerate(genes) if k % 3 == 0]
     kept = tuning if pool == "tuning" else genes.difference(tuning, sort=False)
-    return pd.concat([table["label"].rename("type"), table[kept] / 100], axis=1)
+    return pd.concat([arrays["label"].rename("type"), arrays[kept] / 100], axis=1)

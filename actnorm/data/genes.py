@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import pandas as pd
 
 from actnorm import environment
+from actnorm.data.bundled import table
 
 ENERGIES = {"O1": -15.3, "O2": -13.9, "O3": -9.7}  # of repressor and operator, in k_B T
 
@@ -36,9 +35,7 @@ def lac_induction(pool: str = "judging") -> pd.DataFrame:
     6, 456-469; MIT license. What was left out stands beside the table.
     """
     pool = environment.pool(pool)
-    path = resources.files("actnorm.data") / "tables" / "lac_induction.csv"
-    with path.open(encoding="utf-8") as file:
-        wide = pd.read_csv(file, dtype={"date": str})
+    wide = table("lac_induction.csv", dtype={"date": str})
     wide["plate"] = wide["date"] + " " + wide["user"]
     plates = wide[["operator", "plate"]].drop_duplicates()
     tuning = plates.groupby("operator").cumcount() % 3 == 0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import pandas as pd
 
 from actnorm import environment
+from actnorm.data.bundled import table
 
 
 def splice_sites(pool: str = "judging") -> pd.DataFrame:
@@ -34,11 +33,9 @@ def splice_sites(pool: str = "judging") -> pd.DataFrame:
     the table.
     """
     pool = environment.pool(pool)
-    path = resources.files("actnorm.data") / "tables" / "splice_sites.csv.gz"
-    with path.open("rb") as file:
-        table = pd.read_csv(file, compression="gzip")
-    tuning = table.groupby("kind").cumcount() % 3 == 0
-    return table[tuning if pool == "tuning" else ~tuning].reset_index(drop=True)
+    windows = table("splice_sites.csv.gz")
+    tuning = windows.groupby("kind").cumcount() % 3 == 0
+    return windows[tuning if pool == "tuning" else ~tuning].reset_index(drop=True)
 
 
 def motif_counts(name: str) -> pd.DataFrame:
@@ -62,10 +59,8 @@ def motif_counts(name: str) -> pd.DataFrame:
     -----
     I. Rauluseviciute et al. (2024), JASPAR 2024, Nucleic Acids Research 52, D174-D182 (CC BY 4.0).
     """
-    path = resources.files("actnorm.data") / "tables" / "jaspar.csv"
-    with path.open(encoding="utf-8") as file:
-        table = pd.read_csv(file)
-    found = table.loc[table.name == name].sort_values("position")
+    counts = table("jaspar.csv")
+    found = counts.loc[counts.name == name].sort_values("position")
     if found.empty:
-        raise KeyError(f"no motif {name!r}; there are {', '.join(table.name.unique())}")
+        raise KeyError(f"no motif {name!r}; there are {', '.join(counts.name.unique())}")
     return found[list("ACGT")].reset_index(drop=True)
