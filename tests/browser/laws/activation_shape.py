@@ -4,6 +4,7 @@ import json
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import expit, log_expit
 
 from actnorm import activation, evidence, gaussian
@@ -108,27 +109,15 @@ def compound(scale, beta):
     factor = gaussian.slope_energy(swish) / gaussian.moments(swish).variance
     layers = round(4 * 1.2**scale) - 1
     u = np.linspace(-12, 4, 1_600_001)
-    flat = np.abs(activation("silu").slope(u)) < 0.05
-    edges = np.flatnonzero(np.diff(flat))
-    places = [_where(abs_slope_is_small, u[k], u[k + 1]) for k in edges]
+    edges = np.flatnonzero(np.diff(_over_flat(u) < 0))
+    places = [brentq(_over_flat, u[k], u[k + 1]) for k in edges]
     far, left, right = (0.5 * math.erfc(-z / beta / math.sqrt(2)) for z in places)
     return layers / 2 * math.log10(factor), far + right - left
 
 
-def abs_slope_is_small(u):
-    """Below zero where Swish's slope is smaller than 0.05 in size."""
+def _over_flat(u):
+    """How far Swish's slope is from flat, in size: negative where it is smaller than 0.05."""
     return abs(activation("silu").slope(u)) - 0.05
-
-
-def _where(function, low, high):
-    """Where a function changes its sign, by halving."""
-    for _ in range(60):
-        middle = (low + high) / 2
-        if (function(low) < 0) == (function(middle) < 0):
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 LAWS = {

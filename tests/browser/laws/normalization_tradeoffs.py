@@ -64,5 +64,9 @@ def company(share, m):
     ) ** 0.5
 
 
-LAWS = {"style": swapped, "loud-head": heard, "sim-to-real": recalibrated}
-LAWS["class-knob"] = company
+LAWS = {
+    "style": swapped,
+    "loud-head": heard,
+    "class-knob": company,
+    "sim-to-real": recalibrated,
+}
